@@ -1,0 +1,62 @@
+"""The stages of dvc.yaml as rules: Snakemake schedules them, DVC judges, runs and records (workflow/bridge.py)."""
+
+import sys
+
+from alexnet.errors import UserError
+from alexnet.machine import read_machine
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, f"{workflow.basedir}/workflow")
+from bridge import BridgeError, open_engine
+
+
+def check_params():
+    """What the stage `check` does. Imported only where it is needed: not if nothing changed."""
+    from alexnet import params
+
+    params.load()
+
+
+if config:
+    raise WorkflowError(
+        "--config: DVC reads params.yaml alone, so edit that, or run `alexnet configure`."
+    )
+try:
+    machine = read_machine()
+    stages, keep_dates = open_engine(workflow.is_main_process, check_params)
+except (UserError, BridgeError) as error:
+    raise WorkflowError(str(error)) from None
+
+
+onstart:
+    keep_dates()
+
+
+rule all:
+    input:
+        [path for stage in stages for path in stage.outputs],
+
+
+for stage in stages:
+
+    rule:
+        name:
+            stage.rule
+        input:
+            stage.inputs,
+            token=stage.token,
+        output:
+            [
+                directory(path) if path in stage.folders else path
+                for path in stage.outputs
+            ],
+        log:
+            f"logs/{stage.name}.log",
+        threads: getattr(machine, stage.threads) if stage.threads else 1
+        resources:
+            gpu=stage.gpu if machine.uses_gpu else 0,
+        params:
+            stage=stage.name,
+            python=sys.executable,
+        shell:
+            "ALEXNET_WORKERS={threads} {params.python} workflow/repro.py {params.stage} > {log} 2>&1"

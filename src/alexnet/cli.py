@@ -1,0 +1,195 @@
+"""The command `alexnet`: parses arguments, loads parameters, calls one stage."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from alexnet import paths
+from alexnet.errors import UserError
+
+Command = Callable[[argparse.Namespace], None]
+
+TABLES = ("table1", "table2", "fall2009")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code; a user's mistake is one line on standard error and 1."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="alexnet",
+        description="From ImageNet's archives to the tables of Krizhevsky, Sutskever and Hinton (2012), stage by stage.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=command)
+        return added
+
+    configure = add("configure", _configure, "write params.yaml from a profile and link the data")
+    configure.add_argument("profile", help="a file of configs/, such as demo, tiny-imagenet or imagenet")
+    configure.add_argument(
+        "--data", action="append", default=[], metavar="NAME=PATH",
+        help="where a data set's archives lie: a folder, an archive or a folder of archives",
+    )  # fmt: skip
+    add("check", _check, "check params.yaml")
+    for name, command, text in (
+        ("source", _source, "find a data set's images: archives checked and indexed, or generated"),
+        ("prepare", _prepare, "resize a data set's images and write them as shards"),
+        ("rgb-pca", _rgb_pca, "compute a data set's mean image and RGB PCA"),
+    ):
+        add(name, command, text).add_argument("dataset", help="a data set of params.yaml")
+    add("train", _train, "train a member").add_argument("member", help="a member of params.yaml")
+    predict = add("predict", _predict, "predict a split with a member: ten views and the centre view")
+    predict.add_argument("member", help="a member of params.yaml")
+    predict.add_argument("split", choices=("val", "test"))
+    table = add("table", _table, "write one of the paper's tables, ours beside it")
+    table.add_argument("table", choices=TABLES)
+    add("metrics", _metrics, "collect every number into results/metrics.json")
+    return parser
+
+
+def _configure(options: argparse.Namespace) -> None:
+    from alexnet.configure import configure
+
+    data: dict[str, str] = {}
+    for item in options.data:
+        name, sign, path = item.partition("=")
+        if not (name and sign and path):
+            raise UserError("--data", "is not of the form NAME=PATH", found=item, fix="Say --data ilsvrc2012=FOLDER.")
+        data[name] = path
+    configure(options.profile, data)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.data.whole import write_whole
+
+    params.load()
+    write_whole(paths.CHECKED, "params.yaml is in order\n")
+
+
+def _source(options: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.stages import source
+
+    source.run(options.dataset, params.dataset_of(params.load(), options.dataset), paths.source_folder(options.dataset))
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.machine import read_machine
+    from alexnet.stages import prepare
+
+    loaded, name = params.load(), options.dataset
+    params.dataset_of(loaded, name)
+    is_fall = name in loaded.datasets.fall
+    prepare.run(
+        name,
+        loaded.prepare,
+        paths.source_folder(name),
+        paths.data_folder(name),
+        held_out_output=None if is_fall else paths.held_out_file(name),
+        excluded=paths.HELD_OUT if is_fall else None,
+        workers=read_machine().workers,
+    )
+
+
+def _rgb_pca(options: argparse.Namespace) -> None:
+    from alexnet.stages import rgb_pca
+
+    rgb_pca.run(paths.data_folder(options.dataset), paths.stats_folder(options.dataset))
+
+
+def _train(options: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.machine import read_machine
+
+    loaded, machine = params.load(), read_machine()
+    member = params.member_of(loaded, options.member)
+    _pin_threads(machine.threads)
+    from alexnet.stages import train
+
+    train.run(
+        options.member,
+        member.seed,
+        loaded.network_of(options.member),
+        loaded.protocol_of(options.member),
+        train.TrainInputs(
+            paths.data_folder(member.data), paths.stats_folder(member.data), paths.weights_file(member.start)
+        ),
+        train.TrainOutputs(
+            paths.weights_file(options.member), paths.record_file(options.member), paths.history_file(options.member)
+        ),
+        paths.CHECKPOINTS,
+        device_name=machine.device,
+        threads=machine.threads,
+    )
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.machine import read_machine
+
+    loaded, machine = params.load(), read_machine()
+    data = params.member_of(loaded, options.member).data
+    _pin_threads(machine.threads)
+    from alexnet.stages import predict
+
+    predict.run(
+        options.member,
+        options.split,
+        loaded.predict,
+        data,
+        paths.data_folder(data),
+        paths.stats_folder(data),
+        paths.weights_file(options.member),
+        paths.predictions_file(data, options.member, options.split),
+        device_name=machine.device,
+        threads=machine.threads,
+    )
+
+
+def _table(options: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.stages import table
+
+    loaded = params.load()
+    output = paths.table_file(options.table)
+    table.run(options.table, loaded.members, loaded.left_out, loaded.tables, paths.PREDICTIONS, output)
+
+
+def _metrics(options: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.stages import metrics
+
+    loaded = params.load()
+    tables = [paths.table_file(table) for table in TABLES]
+    metrics.run(
+        loaded.members, loaded.left_out, loaded.tables, paths.PREDICTIONS, tables, paths.RESULTS / "metrics.json"
+    )
+
+
+def _pin_threads(threads: int) -> None:
+    """Before PyTorch is imported: its libraries read these once. Set whoever started us, so results agree."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # cuBLAS is repeatable only with it
+
+
+if __name__ == "__main__":
+    sys.exit(main())

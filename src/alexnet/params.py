@@ -1,0 +1,236 @@
+"""The only reader of params.yaml: every key known, every value of its type and possible, before any work starts.
+
+The front door, with cli.py: it computes nothing and holds no default, so it is no dependency of a stage's result.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError
+
+from alexnet import paths
+from alexnet.core.layers import NetworkParams, join, plan_layers
+from alexnet.core.protocol import PredictParams, ProtocolParams
+from alexnet.core.resize import PrepareParams
+from alexnet.core.intervals import TableParams
+from alexnet.data.sources import FallDataset, IlsvrcDataset
+from alexnet.errors import UserError
+from alexnet.schema import Params
+
+SCRATCH = "scratch"
+T = TypeVar("T", bound=Params)
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+class Datasets(Params):
+    """Data sets that have a source: contests with their own splits, and releases with a declared one."""
+
+    ilsvrc: dict[Name, IlsvrcDataset]
+    fall: dict[Name, FallDataset]
+
+    def names(self) -> list[str]:
+        """All of them, in the order of the file."""
+        return [*self.ilsvrc, *self.fall]
+
+
+class MemberParams(Params):
+    """One line of `members`."""
+
+    group: str
+    data: Name
+    variant: Name
+    protocol: Name
+    overrides: dict[str, Any]
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)]
+    start: Name
+
+
+class AllParams(Params):
+    """params.yaml."""
+
+    profile: str
+    prepare: PrepareParams
+    datasets: Datasets
+    left_out: dict[Name, str]
+    network: NetworkParams
+    variants: dict[Name, dict[str, Any]]
+    protocols: dict[Name, ProtocolParams]
+    members: dict[Name, MemberParams]
+    predict: PredictParams
+    tables: TableParams
+
+    def network_of(self, member: str) -> NetworkParams:
+        """The network a member trains: `network` with its variant's differences."""
+        variant = self.members[member].variant
+        joined = join(self.network.model_dump(mode="json"), self.variants[variant])
+        return _parse(NetworkParams, joined, f"variants.{variant}, joined with network")
+
+    def protocol_of(self, member: str) -> ProtocolParams:
+        """The protocol a member is trained by: the named one with its own overrides."""
+        line = self.members[member]
+        joined = join(self.protocols[line.protocol].model_dump(mode="json"), line.overrides)
+        return _parse(ProtocolParams, joined, f"members.{member}.overrides")
+
+
+def load(path: Path = paths.PARAMS) -> AllParams:
+    """All of params.yaml, checked. Raises UserError on the first mistake."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        raise UserError(
+            str(path), "is missing", fix="Write it with `alexnet configure PROFILE`, in the project's folder."
+        ) from None
+    return check(_read(text, str(path)))
+
+
+def check(data: object) -> AllParams:
+    """All parameters from what params.yaml holds. Raises UserError on the first mistake."""
+    params = _parse(AllParams, data, "")
+    for name in params.members:
+        _check_member(params, name)
+    return params
+
+
+def dataset_of(params: AllParams, name: str) -> IlsvrcDataset | FallDataset:
+    """A data set's section. Raises UserError if there is none."""
+    _expect(name, params.datasets.names(), f"datasets, asked for {name}", params.left_out.get(name, ""))
+    return {**params.datasets.ilsvrc, **params.datasets.fall}[name]
+
+
+def member_of(params: AllParams, name: str) -> MemberParams:
+    """A member's line. Raises UserError if there is none."""
+    _expect(name, params.members, f"members, asked for {name}")
+    return params.members[name]
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value} stands twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _read(text: str, where: str) -> object:
+    try:
+        return yaml.load(text, _UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise UserError(f"{where}, line {line}", f"is no YAML: {error.problem}", fix="Mend that line.") from None
+
+
+def _check_member(params: AllParams, name: str) -> None:
+    """What one line of `members` says of other sections must be there, and fit."""
+    member, where = params.members[name], f"members.{name}"
+    if name == SCRATCH:
+        raise UserError(f"params.yaml: {where}", f"`{SCRATCH}` is no name for a member", fix="Rename it.")
+    _expect(member.variant, params.variants, f"{where}.variant")
+    _expect(member.protocol, params.protocols, f"{where}.protocol")
+    _expect(member.data, params.datasets.names(), f"{where}.data", params.left_out.get(member.data, ""))
+    if member.start != SCRATCH:
+        _expect(member.start, [*params.members, SCRATCH], f"{where}.start")
+    seen = [name]
+    for start in _starts(params.members, name):
+        if start in seen:
+            raise UserError(
+                f"params.yaml: {where}.start", "members start from each other", found=" <- ".join([*seen, start]),
+                fix=f"Let one of them start from {SCRATCH}.",
+            )  # fmt: skip
+        seen.append(start)
+    protocol = params.protocol_of(name)
+    if protocol.crop > params.prepare.resize:
+        raise UserError(
+            f"params.yaml: protocols.{member.protocol}.crop", f"member {name} crops more than there is",
+            found=protocol.crop, expected=f"at most prepare.resize, {params.prepare.resize}",
+            fix="Lower crop, or raise prepare.resize.",
+        )  # fmt: skip
+    try:
+        plan_layers(params.network_of(name), 1000, protocol.crop)
+    except ValueError as error:
+        raise UserError(
+            f"params.yaml: variants.{member.variant}", f"makes no network for crops of {protocol.crop}: {error}",
+            fix="Change network.size or the layer's numbers.",
+        ) from None  # fmt: skip
+
+
+def _starts(members: Mapping[str, MemberParams], name: str) -> Iterator[str]:
+    """The members a member starts from, nearest first."""
+    while (name := members[name].start) != SCRATCH and name in members:
+        yield name
+
+
+def _expect(name: str, known: Mapping[str, object] | list[str], where: str, reason: str = "") -> None:
+    if name not in known:
+        close = difflib.get_close_matches(name, list(known), 1)
+        fix = f"Did you mean {close[0]}?" if close else "Add it, or name one of these."
+        if reason:
+            fix = f"It was left out: {reason}. Run `alexnet configure` with its --data, or remove the member."
+        raise UserError(
+            f"params.yaml: {where}", "names what does not exist", found=name, expected=f"one of {', '.join(known)}",
+            fix=fix,
+        )  # fmt: skip
+
+
+def _parse(kind: type[T], data: object, where: str) -> T:
+    try:
+        return kind.model_validate_json(json.dumps(data))
+    except (TypeError, ValueError) as error:
+        if not isinstance(error, ValidationError):
+            raise UserError("params.yaml", f"holds a value that is no plain data: {error}") from None
+        raise _explain(error, data, where) from None
+
+
+def _explain(error: ValidationError, data: object, where: str) -> UserError:
+    """The mistake to mend first, in our words; an unknown key before the missing one it was meant to be."""
+    mistakes = sorted(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
+    mistake = mistakes[0]
+    path = [*filter(None, [where]), *_path_in(data, mistake["loc"])]
+    place = f"params.yaml: {'.'.join(path)}" if path else "params.yaml"
+    more = f" ({len(mistakes) - 1} more after it)" if len(mistakes) > 1 else ""
+    if mistake["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(path[-1], _known_keys(), 1)
+        return UserError(place, f"unknown key{more}", fix=f"Did you mean {close[0]}?" if close else "Remove it.")
+    if mistake["type"] == "missing":
+        return UserError(place, f"is missing{more}", fix="Add it; configs/base.yaml says what it is.")
+    message = mistake["msg"]
+    for prefix in ("Input should be ", "Value error, "):
+        message = message.removeprefix(prefix)
+    expected = message if mistake["msg"].startswith("Input should be ") else None
+    what = f"has a wrong value{more}" if expected else f"{message}{more}"
+    found = json.dumps(mistake["input"])
+    found = found if len(found) < 80 else found[:77] + "..."
+    return UserError(place, what, found=found, expected=expected, fix="Correct it; configs/base.yaml has an example.")
+
+
+def _path_in(data: object, location: tuple[int | str, ...]) -> list[str]:
+    """The keys of `location` that stand in the file; pydantic adds the names of alternatives."""
+    path = []
+    for step, key in enumerate(location):
+        if isinstance(data, Mapping) and key in data:
+            data = data[key]
+        elif isinstance(data, list) and isinstance(key, int):
+            data = data[key]
+        elif step != len(location) - 1 or key == "[key]":
+            continue
+        path.append(str(key))
+    return path
+
+
+def _known_keys() -> list[str]:
+    """Every key of every section."""
+    kinds, names = [Params], set()
+    while kinds:
+        kind = kinds.pop()
+        kinds.extend(kind.__subclasses__())
+        names.update(kind.model_fields)
+    return sorted(names)

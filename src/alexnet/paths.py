@@ -1,0 +1,66 @@
+"""Where each artefact lives. Computes paths, creates nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+MACHINE = Path("machine.yaml")
+INPUTS = Path("inputs")
+WORK = Path("work")
+RESULTS = Path("results")
+CHECKPOINTS = Path(".ckpt")
+
+CHECKED = WORK / "checked"
+HELD_OUT = WORK / "held_out"
+PREDICTIONS = WORK / "predictions"
+
+
+def input_link(name: str) -> Path:
+    """The link `alexnet configure` lays to a data set's archives."""
+    return INPUTS / name
+
+
+def source_folder(dataset: str) -> Path:
+    """Inventory of a data set's archives (and the archives themselves, if generated)."""
+    return WORK / "sources" / dataset
+
+
+def data_folder(dataset: str) -> Path:
+    """Shards, index and manifest of a prepared data set."""
+    return WORK / "data" / dataset
+
+
+def held_out_file(dataset: str) -> Path:
+    """Hashes of the decoded pixels of a data set's val and test images."""
+    return HELD_OUT / f"{dataset}.parquet"
+
+
+def stats_folder(dataset: str) -> Path:
+    """Mean image and RGB PCA of a data set's training images."""
+    return WORK / "stats" / dataset
+
+
+def weights_file(member: str) -> Path:
+    """Final weights of a member; that of `scratch` is empty and shipped."""
+    return WORK / "models" / member / "weights.safetensors"
+
+
+def record_file(member: str) -> Path:
+    """How a member was made: params, versions, device, time."""
+    return WORK / "models" / member / "record.json"
+
+
+def history_file(member: str) -> Path:
+    """A row per epoch of a member's training."""
+    return WORK / "models" / member / "history.csv"
+
+
+def predictions_file(dataset: str, member: str, split: str) -> Path:
+    """Predictions of a member for one split of its data set."""
+    return PREDICTIONS / dataset / member / f"{split}.parquet"
+
+
+def table_file(table: str) -> Path:
+    """One of the paper's tables, ours beside it."""
+    return RESULTS / f"{table}.csv"

@@ -1,0 +1,50 @@
+"""Finds a data set's images: archives checked and indexed where they lie, or generated first (§2)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alexnet.data.checksums import check_files
+from alexnet.data.generated import GeneratedSource, generate
+from alexnet.data.inventory import SPLITS, Inventory, SplitCount, join_places, write_inventory
+from alexnet.data.sources import DatasetParams, find_files, list_images
+from alexnet.data.whole import whole_folder
+from alexnet.errors import UserError
+
+ARCHIVES = "archives"
+
+
+def run(dataset: str, params: DatasetParams, output: Path) -> None:
+    """Writes the inventory and the index of a data set into the folder `output`, whole.
+
+    Nothing is copied: the index says in which archive, and where in it, each image lies. Raises UserError if a
+    file is missing, damaged or not the one expected; `output` is then as it was.
+    """
+    source = params.source
+    with whole_folder(output) as folder:
+        archives = folder / ARCHIVES
+        expected: dict[str, str] = {}
+        if isinstance(source, GeneratedSource):
+            archives.mkdir()
+            generate(dataset, source, archives)
+        else:
+            expected = source.md5
+        files, path = find_files(dataset, params, archives)
+        _refuse_unknown(dataset, expected, [file.name for file in files])
+        warn = not isinstance(source, GeneratedSource)
+        checked = check_files(dataset, files, expected, str(source.path), warn=warn)
+        recorded = output / ARCHIVES if isinstance(source, GeneratedSource) else path
+        listing = list_images(dataset, params, path, recorded)
+        splits = {split: join_places(listing.places[split], split, str(recorded)) for split in SPLITS}
+        counts = {split: SplitCount(len(splits[split]), listing.reasons[split]) for split in SPLITS}
+        write_inventory(folder, Inventory(dataset, source.kind, checked, listing.synsets, counts), splits)
+
+
+def _refuse_unknown(dataset: str, expected: dict[str, str], names: list[str]) -> None:
+    """Every file that has an expected md5 must be among those found, or the check would say nothing of it."""
+    missing = sorted(set(expected) - set(names))
+    if missing:
+        raise UserError(
+            f"params.yaml: datasets, source.md5 of {dataset}", f"names {missing[0]}, which is not there",
+            found=", ".join(names[:5]), expected=missing[0], fix="Put the file there, or remove its md5.",
+        )  # fmt: skip

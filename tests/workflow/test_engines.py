@@ -1,0 +1,253 @@
+"""Which stages run, under either engine and after the other. A stand-in for `alexnet` makes each stage instant."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.project import ROOT, STAND_IN, Project, copy_project, write_members
+
+LINE = (
+    "{{group: {group}, data: {data}, variant: {variant}, protocol: default, overrides: {{}}, seed: {seed},"
+    " start: {start}}}"
+)
+MEMBERS = {
+    "cnn1": LINE.format(group="cnn", data="ilsvrc2012", variant="two_columns", seed=1, start="scratch"),
+    "cnn2": LINE.format(group="cnn", data="ilsvrc2012", variant="two_columns", seed=2, start="scratch"),
+    "pretrained1": LINE.format(
+        group="pretrained", data="fall2011", variant="six_conv", seed=6, start="scratch"
+    ),
+    "finetuned1": LINE.format(
+        group="cnn*", data="ilsvrc2012", variant="six_conv", seed=8, start="pretrained1"
+    ),
+    "cnn2010": LINE.format(
+        group="cnn2010", data="ilsvrc2010", variant="two_columns", seed=10, start="scratch"
+    ),
+}
+ENGINES = ["dvc", "snakemake"]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project built once, by Snakemake from nothing."""
+    folder = tmp_path_factory.mktemp("engines")
+    project = copy_project(folder, [sys.executable, str(ROOT / STAND_IN)])
+    write_members(project, MEMBERS)
+    ran = project.build("snakemake")
+    assert len(ran) == len(set(ran))
+    assert {line for line in ran if line.startswith("train")} == {f"train {name}" for name in MEMBERS}
+    return project
+
+
+@pytest.fixture
+def project(built: Project) -> Iterator[Project]:
+    """The built project; what a test changed in its text files is put back and built again."""
+    texts = {
+        path: path.read_bytes()
+        for place in ("params.yaml", "dvc.yaml", "Snakefile", "src", "workflow")
+        for path in ([built.path(place)] if built.path(place).is_file() else built.path(place).rglob("*.py"))
+    }
+    yield built
+    for path, text in texts.items():
+        if path.read_bytes() != text:
+            path.write_bytes(text)
+    built.dvc("repro")
+    built.ran()
+
+
+def test_after_snakemake_neither_engine_has_anything_to_do(project: Project) -> None:
+    project.assert_idle()
+    assert project.build("dvc") == []
+    assert project.build("snakemake") == []
+
+
+def test_changed_momentum_trains_and_does_not_prepare_under_either_engine(project: Project) -> None:
+    before = {
+        name: project.path(f"work/data/{name}/manifest.json").stat().st_mtime_ns for name in ("ilsvrc2012",)
+    }
+    old = "momentum: 0.9"
+    for engine, new in (("snakemake", "momentum: 0.8"), ("dvc", "momentum: 0.7")):
+        project.edit("params.yaml", old, new)
+        ran = project.build(engine)
+        kinds = {line.split()[0] for line in ran}
+        assert kinds == {"train", "predict", "table", "metrics"} - ({"metrics"} - kinds)
+        assert len([line for line in ran if line.startswith("train")]) == len(MEMBERS)
+        project.assert_idle()
+        old = new
+    # The values of the start come from DVC's cache, whichever engine asks, after the other one ran.
+    project.edit("params.yaml", old, "momentum: 0.9")
+    assert project.build("snakemake") == []
+    project.assert_idle()
+    assert before == {
+        name: project.path(f"work/data/{name}/manifest.json").stat().st_mtime_ns for name in before
+    }
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_edited_code_of_the_tables_retrains_nothing(project: Project, engine: str) -> None:
+    with project.path("src/alexnet/stages/table.py").open("a") as code:
+        code.write(f"# edited under {engine}\n")
+    dry = project.snakemake("--dry-run")
+    assert "rule table2:" in dry
+    assert "rule train" not in dry
+    assert {line.split()[0] for line in project.build(engine)} == {
+        "table"
+    }  # same tables, so the metrics stand
+    project.assert_idle()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_one_more_seed_trains_one_net(project: Project, engine: str) -> None:
+    name = f"cnn_by_{engine}"
+    line = LINE.format(group="cnn", data="ilsvrc2012", variant="two_columns", seed=33, start="scratch")
+    project.edit("params.yaml", "  cnn2: {", f"  {name}: {line}\n  cnn2: {{")
+    ran = project.build(engine)
+    assert [line for line in ran if line.startswith(("train", "predict"))] == [
+        f"predict {name} test", f"predict {name} val", f"train {name}",
+    ]  # fmt: skip
+    assert not any(line.startswith(("source", "prepare", "rgb-pca")) for line in ran)
+    project.assert_idle()
+
+
+def test_one_table_does_not_need_the_nets_of_another(project: Project) -> None:
+    project.edit("params.yaml", "momentum: 0.9", "momentum: 0.6")
+    project.snakemake("results/table2.csv")
+    ran = project.ran()
+    assert "train finetuned1" in ran
+    assert "table table2" in ran
+    assert not [line for line in ran if "2010" in line or "table1" in line]
+
+
+def test_source_and_check_may_both_be_due(project: Project) -> None:
+    text = project.path("params.yaml").read_text()
+    project.path("params.yaml").write_text(
+        text.replace("kind: generated, ", "kind: generated, ").replace("seed: 7,", "seed: 8,")
+    )
+    ran = project.build("snakemake")
+    assert len([line for line in ran if line.startswith("source")]) == 4
+    project.assert_idle()
+
+
+def test_a_dry_run_changes_nothing(project: Project) -> None:
+    project.edit("params.yaml", "momentum: 0.9", "momentum: 0.5")
+    project.path("work/models/cnn1/weights.safetensors").unlink()
+    os.utime(project.path("work/recipes/prepare"))  # newer than what depends on it, as after a checkout
+    before = project.state()
+    for arguments in (["--dry-run"], ["-np"], ["--rulegraph", "dot"], ["--summary"]):
+        project.snakemake(*arguments)
+        assert project.state() == before, arguments
+    assert not list(project.path(".engines").glob("tokens-*"))
+
+
+def test_only_the_graph_is_on_standard_output(project: Project) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--rulegraph", "dot"],
+        cwd=project.folder, env=project.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("digraph")
+
+
+def test_dates_that_say_nothing_make_no_work(project: Project) -> None:
+    for place in ("work", "src", "params.yaml"):
+        path = project.path(place)
+        for file in sorted([path] if path.is_file() else path.rglob("*"), reverse=True):
+            os.utime(file, follow_symlinks=False)
+    project.assert_idle()
+    assert project.build("snakemake") == []
+    project.assert_idle()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_deleted_output_comes_back_without_a_training(project: Project, engine: str) -> None:
+    project.path("work/models/cnn1/weights.safetensors").unlink()
+    shutil.rmtree(project.path("work/data/ilsvrc2012"))
+    assert project.build(engine) == []
+    assert project.path("work/models/cnn1/weights.safetensors").exists()
+    project.assert_idle()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_mistyped_key_is_one_message_and_leaves_all_as_it_was(project: Project, engine: str) -> None:
+    results = {file: file.read_bytes() for file in project.path("results").iterdir()}
+    project.edit("params.yaml", "    momentum: 0.9", "    momentun: 0.9")
+    before = {name: value for name, value in project.state().items() if not name.startswith("home")}
+    printed = project.dvc("repro", code=-1) if engine == "dvc" else project.snakemake(code=-1)
+    assert printed.count("params.yaml: protocols.default.momentun: unknown key") == 1
+    assert "Did you mean momentum?" in printed
+    assert "Traceback" not in printed
+    assert {file: file.read_bytes() for file in project.path("results").iterdir()} == results
+    assert {name: value for name, value in project.state().items() if not name.startswith("home")} == before
+    assert project.ran() == []
+
+
+def test_snakemake_config_is_refused(project: Project) -> None:
+    printed = project.snakemake("--dry-run", "--config", "momentum=0.5", code=-1)
+    assert "--config: DVC reads params.yaml alone" in printed
+    assert "Traceback" not in printed
+
+
+def test_after_a_kill_snakemake_goes_on_without_unlocking(project: Project) -> None:
+    project.edit("params.yaml", "momentum: 0.9", "momentum: 0.4")
+    environment = {**project.environment, "STAND_IN_TRAINS_S": "4"}
+    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
+    process = subprocess.Popen(
+        command, cwd=project.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_for(lambda: project.path("ran.log").exists() and "train" in project.path("ran.log").read_text())
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert list(project.path(".snakemake/locks").iterdir())
+    project.snakemake()  # waits for trainings that outlived the kill
+    assert not list(project.path(".engines").glob("tokens-*"))
+    trainings = [line for line in project.ran() if line.startswith("train")]
+    assert sorted(trainings) == sorted(f"train {name}" for name in MEMBERS), "what outlived the kill was used"
+    project.assert_idle()
+
+
+def test_a_clone_without_the_cache_is_built_again_and_clean(project: Project, tmp_path: Path) -> None:
+    commit = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    project.call("git", "add", "--all")
+    project.call(*commit, "commit", "--quiet", "--message", "built")
+    clone = Project(
+        tmp_path / "clone", {**project.environment, "PYTHONPATH": str(tmp_path / "clone" / "src")}
+    )
+    project.call("git", "clone", "--quiet", str(project.folder), str(clone.folder))
+    assert len(clone.build("dvc")) > 2 * len(MEMBERS)
+    clone.assert_idle()
+    metrics = clone.path("results/metrics.json")
+    metrics.write_text(json.dumps({"members": 99}))
+    assert "99" in clone.dvc("metrics", "diff")
+
+
+def test_one_data_set_alone_is_built_by_either_engine(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project", [sys.executable, str(ROOT / STAND_IN)])
+    archives = tmp_path / "archives"
+    archives.mkdir()
+    (archives / "ILSVRC2012_img_train.tar").write_bytes(b"")
+    write_members(project, {name: MEMBERS[name] for name in MEMBERS}, profile="imagenet")
+    project.call(
+        sys.executable, "-m", "alexnet.cli", "configure", "small", "--data", f"ilsvrc2012={archives}"
+    )
+    ran = project.build("snakemake")
+    assert [line for line in ran if line.startswith("train")] == ["train cnn1", "train cnn2"]
+    assert "table table1" in ran
+    assert "prepare fall2011" not in ran
+    project.assert_idle()
+
+
+def wait_for(is_so: object, seconds: float = 60) -> None:
+    """Waits until a function returns something true."""
+    assert callable(is_so)
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
