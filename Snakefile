@@ -17,6 +17,11 @@ def check_params():
     params.load()
 
 
+def mark_output(stage, path):
+    """An output as Snakemake is to take it: a folder, a mark to be set after the job, or a file."""
+    return directory(path) if path in stage.folders else touch(path) if path in stage.marks else path
+
+
 if config:
     raise WorkflowError(
         "--config: DVC reads params.yaml alone, so edit that, or run `alexnet configure`."

@@ -5,6 +5,9 @@ DVC decides by content what is stale, Snakemake schedules. Snakemake goes by the
 - a clean stage gets a token of 1970, and outputs that are not newer than its inputs (after a checkout, say) are dated
   anew, parents first.
 The tokens go when the process ends, and so do the new dates unless jobs were started: a dry run leaves no trace.
+
+Snakemake removes a job's outputs before it starts. Those that DVC leaves in place while a stage runs (`persist`), so
+that one that fails has done no harm, it therefore never sees: a mark in .engines stands for them.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ GRAPH = ENGINES / "graph.json"
 LOCKS = Path(".snakemake/locks")
 STAMP = ".snakemake_timestamp"  # Snakemake takes the time of a folder from this file in it
 TOKENS = "tokens-"
+MARKS = ENGINES / "made"
 T = TypeVar("T")
 
 
@@ -74,7 +78,7 @@ def open_engine(is_main: bool, pass_gates: Callable[[], None]) -> tuple[list[Sta
     """
     if not is_main:
         return [Stage(**stage) for stage in json.loads(GRAPH.read_text())], lambda: None
-    ENGINES.mkdir(exist_ok=True)
+    MARKS.mkdir(parents=True, exist_ok=True)
     claim_locks()
     try:
         report = ask_dvc()
@@ -156,20 +160,27 @@ def read_stages(repo: Any, gates: set[str]) -> Iterator[Stage]:
     graph = repo.index.graph  # edges go from a stage to those it depends on
     made = {str(out): stage for stage in graph for out in stage.outs}
     passed = {path for path, stage in made.items() if stage.addressing in gates and os.path.exists(path)}
+    shown = {str(out): show(stage, out) for stage in graph for out in stage.outs}
     for stage in networkx.dfs_postorder_nodes(graph):
         meta = stage.meta or {}
         inputs = [path for dep in stage.deps if not hasattr(dep, "params") for path in within(str(dep), made)]
         inputs = [path for path in inputs if path not in passed]
-        parents = dict.fromkeys(made[path].addressing for path in inputs)
+        outputs = dict.fromkeys(shown[str(out)] for out in stage.outs)
         yield Stage(
             name=stage.addressing,
-            inputs=inputs,
-            outputs=[str(out) for out in stage.outs],
+            inputs=[shown[path] for path in inputs],
+            outputs=list(outputs),
             folders=meta.get("folders", []),
-            parents=list(parents),
+            marks=[path for path in outputs if path not in made],
+            parents=list(dict.fromkeys(made[path].addressing for path in inputs)),
             threads=meta.get("threads"),
             gpu=meta.get("gpu", 0),
         )
+
+
+def show(stage: Any, out: Any) -> str:
+    """The path by which Snakemake knows an output: its own, or a mark if it must not be removed."""
+    return str(MARKS / stage.addressing) if out.persist else str(out)
 
 
 def within(dependency: str, made: dict[str, Any]) -> list[str]:
@@ -202,9 +213,9 @@ class Dates:
         """Dates the outputs of clean stages anew where they are not newer than the inputs. Parents come first."""
         moved: set[str] = set()
         for stage in stages:
-            if stage.name in stale or not stage.inputs or not all(map(os.path.exists, stage.inputs)):
+            if stage.name in stale or not all(map(os.path.exists, stage.inputs)):
                 continue
-            newest = max(read_date(path, is_input=True) for path in stage.inputs)
+            newest = max((read_date(path, is_input=True) for path in stage.inputs), default=0)
             oldest = min(read_date(path, is_input=False) for path in stage.outputs)
             if oldest <= newest or moved.intersection(stage.parents):
                 # The kernel's clock lags by up to 4 ms, so the time is given.
@@ -242,9 +253,14 @@ def dated_file(path: str) -> str:
 
 
 def read_date(path: str, is_input: bool) -> int:
-    """The date of a file as Snakemake sees it, in ns: of an input that is a link, the newer of link and target."""
+    """The date of a file as Snakemake sees it, in ns: of an input that is a link, the newer of link and target.
+
+    0 if there is none: of a clean stage only a mark can be missing.
+    """
     dated = dated_file(path)
     if not os.path.lexists(dated):
         dated = path
+    if not os.path.lexists(dated):
+        return 0
     own = os.lstat(dated).st_mtime_ns
     return max(own, os.stat(dated).st_mtime_ns) if is_input else own

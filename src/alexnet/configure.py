@@ -24,7 +24,7 @@ HEADER = """\
 # `alexnet configure {profile}` from configs/base.yaml{and_profile}; edit it as you like.
 # What depends on the machine (threads, workers, devices) stands in machine.yaml instead.
 """
-Kinds = ("ilsvrc", "fall")
+KINDS = ("ilsvrc", "fall")
 
 
 def configure(profile: str, data: Mapping[str, str]) -> None:
@@ -102,12 +102,15 @@ def choose_kind(document: CommentedMap, name: str, target: Path) -> None:
 def leave_out(document: CommentedMap, given: set[str]) -> None:
     """Removes data sets whose source was not given, and every member that needs one; says why in `left_out`."""
     reasons = {}
-    for kind in Kinds:
+    for kind in KINDS:
         for name, dataset in list(document["datasets"][kind].items()):
             needed = _link_name(dataset)
             if needed and needed not in given:
                 reasons[name] = f"no source was given (--data {needed}=PATH)"
                 del document["datasets"][kind][name]
+    if not any(document["datasets"][kind] for kind in KINDS):
+        expected = f"at least one of {', '.join(f'--data {name}=PATH' for name in reasons)}"
+        raise UserError("alexnet configure", "no data set has a source", expected=expected, fix="Say where one lies.")
     document["left_out"] = CommentedMap(reasons)
     document["left_out"].fa.set_flow_style() if not reasons else document["left_out"].fa.set_block_style()
     _remove_members(document["members"], set(reasons))
@@ -167,7 +170,7 @@ def _expect_known(profile: str, document: CommentedMap, targets: Mapping[str, Pa
 
 
 def _datasets(document: CommentedMap) -> Iterator[CommentedMap]:
-    for kind in Kinds:
+    for kind in KINDS:
         yield from document["datasets"][kind].values()
 
 
@@ -197,6 +200,8 @@ def _load(file: Path) -> CommentedMap:
         raise UserError(
             str(file), f"is no YAML: {getattr(error, 'problem', error)}", fix="Mend it."
         ) from None
+    if document is None:  # comments alone
+        return CommentedMap()
     if not isinstance(document, CommentedMap):
         raise UserError(
             str(file), "is no mapping", found=type(document).__name__, fix="Write `key: value` lines."

@@ -122,8 +122,8 @@ def copy_project(folder: Path, alexnet: list[str]) -> Project:
     return Project(folder, environment)
 
 
-def write_members(project: Project, lines: dict[str, str], profile: str = "demo") -> None:
-    """A profile `small`: another one with these members alone, each the text of its mapping, and configures it."""
+def configure_small(project: Project, lines: dict[str, str], profile: str, *arguments: str) -> None:
+    """Configures a profile `small`: another one with these members alone, each the text of its mapping."""
     text = project.path(f"configs/{profile}.yaml").read_text()
     base = project.path("configs/base.yaml").read_text().partition("\nmembers:\n")[2].partition("\n\n")[0]
     gone = [
@@ -133,4 +133,4 @@ def write_members(project: Project, lines: dict[str, str], profile: str = "demo"
     ]
     members = [f"  {name}: null" for name in gone] + [f"  {name}: {line}" for name, line in lines.items()]
     project.path("configs/small.yaml").write_text("\n".join([text.rstrip(), "members:", *members, ""]))
-    project.call(sys.executable, "-m", "alexnet.cli", "configure", "small")
+    project.call(sys.executable, "-m", "alexnet.cli", "configure", "small", *arguments)

@@ -39,20 +39,20 @@ class Look:
 
 
 # What makes the classes hard to tell apart. Lengths are in units of the image's shorter side.
-RADIUS: Final = (0.26, 0.42)  # of the figure
-OFF_CENTRE: Final = 0.16  # of the figure, each way
-TURN: Final = math.pi  # rotation of the figure, each way
+RADIUS: Final = (0.28, 0.43)  # of the figure
+OFF_CENTRE: Final = 0.14  # of the figure, each way
+TURN: Final = math.pi / 4  # rotation of the figure, each way
 SQUEEZE: Final = 0.7  # smallest ratio of the figure's sides
 PERIOD: Final = (0.46, 0.64)  # of the texture, in radii of the figure
 CONTRAST: Final = (0.5, 0.9)  # between the two tones of a texture
 HUES: Final = {"red": 0.0, "yellow": 0.14, "green": 0.36, "blue": 0.62}
 HUE_JITTER: Final = 0.06  # each way
-CLUTTER: Final = (3, 8)  # pieces, least and most
-CLUTTER_RADIUS: Final = (0.08, 0.26)
+CLUTTER: Final = (2, 6)  # pieces, least and most
+CLUTTER_RADIUS: Final = (0.06, 0.22)
 CROSSED: Final = 0.3  # part of the images with a line over the figure
 COVERED: Final = 0.25  # part of the images with a piece of clutter before all else
 LIGHT: Final = (0.55, 1.2)  # brightness at each corner
-NOISE: Final = 12.0  # largest, in grey levels
+NOISE: Final = 10.0  # largest, in grey levels
 
 _FRACTION_BITS: Final = 4  # of the coordinates that OpenCV takes
 _SUBPIXEL: Final = 1 << _FRACTION_BITS

@@ -27,10 +27,14 @@ def check_same_keys(keys: Mapping[str, Sequence[str]]) -> None:
             )
         for place, (one, two) in enumerate(zip(first, second, strict=True)):
             if one != two:
-                raise ValueError(f"{names[0]} and {other} predict different images: row {place} is {one} and {two}")
+                raise ValueError(
+                    f"{names[0]} and {other} predict different images: row {place} is {one} and {two}"
+                )
 
 
-def average(probs: Sequence[npt.NDArray[Any]], weights: Sequence[float] | None = None) -> npt.NDArray[np.float64]:
+def average(
+    probs: Sequence[npt.NDArray[Any]], weights: Sequence[float] | None = None
+) -> npt.NDArray[np.float64]:
     """The weighted mean of the members' probabilities: (N, classes) float64.
 
     probs: one (N, classes) array for each member, all of one shape. weights: one for each member, not negative,

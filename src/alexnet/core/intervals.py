@@ -57,7 +57,9 @@ def paired_difference(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> tupl
     makes an image hard for both, so it finds smaller differences than two intervals do. Raises ValueError otherwise.
     """
     if first.shape != second.shape or first.ndim != 1 or len(first) < 2:
-        raise ValueError(f"paired values have shapes {first.shape} and {second.shape}, expected one (N,), N >= 2")
+        raise ValueError(
+            f"paired values have shapes {first.shape} and {second.shape}, expected one (N,), N >= 2"
+        )
     differences = first.astype(np.float64) - second.astype(np.float64)
     return float(differences.mean()), _standard_error(differences)
 

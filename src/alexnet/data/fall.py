@@ -108,7 +108,7 @@ def split_classes(
         table = table.sort_by("key")
         for split, chosen in split_class(wnid, len(table), fractions).items():
             places[split].append(table.take(pa.array(chosen)))
-    reasons: dict[str, str | None] = {split: None for split in SPLITS}
+    reasons: dict[str, str | None] = dict.fromkeys(SPLITS)
     for split in ("val", "test"):
         if not sum(map(len, places[split])):
             reasons[split] = (

@@ -66,7 +66,8 @@ def read_members(
     Raises UserError as read_predictions does, and if a file holds the predictions of something else.
     """
     return {
-        member: {split: _read_own(folder, dataset, member, split, probs_of) for split in splits} for member in members
+        member: {split: _read_own(folder, dataset, member, split, probs_of) for split in splits}
+        for member in members
     }
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from alexnet.data import fall, folders, ilsvrc, tiny_imagenet
 from alexnet.data.checksums import FileToCheck
 from alexnet.data.generated import GeneratedSource
 from alexnet.data.inventory import Listing
-from alexnet.errors import UserError
 from alexnet.schema import Params
 
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")]
@@ -60,9 +59,11 @@ class FolderSource(ArchivedSource):
     kind: Literal["folder"]
 
 
-Source = Annotated[
-    GeneratedSource | IlsvrcSource | FallSource | TinyImagenetSource | FolderSource,
-    Field(discriminator="kind"),
+IlsvrcKind = Annotated[
+    GeneratedSource | IlsvrcSource | TinyImagenetSource | FolderSource, Field(discriminator="kind")
+]
+FallKind = Annotated[
+    GeneratedSource | FallSource | TinyImagenetSource | FolderSource, Field(discriminator="kind")
 ]
 
 
@@ -73,18 +74,44 @@ class Fractions(Params):
     test: Part
     seed: Seed
 
+    @model_validator(mode="after")
+    def _check_rest(self) -> Fractions:
+        if self.val + self.test >= 1:
+            raise ValueError("val and test together must be below 1, to leave something to train")
+        return self
+
+
+def _tag_split(value: Any) -> str:
+    return "as_archived" if isinstance(value, str) else "fractions"
+
+
+# Told apart before they are read, so that a mistyped key gives one message and not one for each.
+Split = Annotated[
+    Annotated[Literal["as_archived"], Tag("as_archived")] | Annotated[Fractions, Tag("fractions")],
+    Discriminator(_tag_split),
+]
+
 
 class IlsvrcDataset(Params):
     """A data set with splits of its own."""
 
-    source: Source
+    source: IlsvrcKind
 
 
 class FallDataset(Params):
     """A data set whose split is declared, or `as_archived` where the source brings one."""
 
-    source: Source
-    split: Fractions | Literal["as_archived"]
+    source: FallKind
+    split: Split
+
+    @model_validator(mode="after")
+    def _check_split(self) -> FallDataset:
+        archived = self.split == "as_archived"
+        if self.source.kind == "tiny-imagenet" and not archived:
+            raise ValueError("split must be as_archived, as Tiny ImageNet's zip brings its own")
+        if self.source.kind in ("fall", "generated") and archived:
+            raise ValueError("split must be {val, test, seed}, as a Fall release brings none")
+        return self
 
 
 DatasetParams = IlsvrcDataset | FallDataset
@@ -99,7 +126,7 @@ def find_files(dataset: str, params: DatasetParams, archives: Path | None) -> tu
     if isinstance(source, GeneratedSource):
         assert archives is not None
         path = archives
-    reader = _reader_of(dataset, params)
+    reader = _reader_of(params)
     if reader == "ilsvrc":
         return ilsvrc.list_files(ilsvrc.find_archives(path, path, _year(dataset, params))), path
     if reader == "fall":
@@ -111,16 +138,12 @@ def find_files(dataset: str, params: DatasetParams, archives: Path | None) -> tu
 
 def list_images(dataset: str, params: DatasetParams, path: Path, recorded: Path) -> Listing:
     """Every image of the source at `path`, which the index is to call `recorded`. Raises UserError if it is odd."""
-    reader = _reader_of(dataset, params)
+    reader = _reader_of(params)
     split = _declared_split(params)
     if reader == "ilsvrc":
         return ilsvrc.list_ilsvrc(ilsvrc.find_archives(path, recorded, _year(dataset, params)))
     if reader == "fall":
-        if split is None:
-            raise UserError(
-                f"params.yaml: datasets.fall.{dataset}.split", "a release brings no split", found="as_archived",
-                expected="fractions {val, test, seed}", fix="Declare one.",
-            )  # fmt: skip
+        assert split is not None  # FallDataset has made sure of it
         return fall.list_fall(fall.find_fall(path, recorded), split)
     if reader == "tiny-imagenet":
         assert isinstance(params.source, TinyImagenetSource)
@@ -130,7 +153,12 @@ def list_images(dataset: str, params: DatasetParams, path: Path, recorded: Path)
     return folders.list_folders(folders.find_folders(path, recorded), split)
 
 
-def _reader_of(dataset: str, params: DatasetParams) -> str:
+def optional_files(params: DatasetParams) -> set[str]:
+    """Files that need not be there even if params.yaml has their md5."""
+    return set(ilsvrc.NAMES[params.source.year].optional()) if isinstance(params.source, IlsvrcSource) else set()
+
+
+def _reader_of(params: DatasetParams) -> str:
     """Which reader: a generated source is laid out as the archives of the data set it stands for."""
     if isinstance(params.source, GeneratedSource):
         return "fall" if isinstance(params, FallDataset) else "ilsvrc"

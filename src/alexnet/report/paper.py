@@ -58,9 +58,12 @@ class MemberLine(Protocol):
     """What a table wants to know of a line of `members`."""
 
     @property
-    def group(self) -> str: ...
+    def group(self) -> str:
+        """Which row it belongs to."""
+
     @property
-    def data(self) -> str: ...
+    def data(self) -> str:
+        """The data set it is trained on and predicts."""
 
 
 def members_of(table: Table, members: Mapping[str, MemberLine]) -> dict[str, str]:

@@ -160,12 +160,14 @@ def _why_not_averaged(members: Sequence[Predictions]) -> str | None:
 def _mistakes(member: Predictions, best: npt.NDArray[np.int32], metric: Metric) -> Floats:
     """1 for each labelled image whose label is not among the best, else 0."""
     is_labelled = member.labels >= 0
-    return 1.0 - IS_CORRECT[metric](member.labels[is_labelled], best[is_labelled])
+    is_wrong = ~IS_CORRECT[metric](member.labels[is_labelled], best[is_labelled])
+    return is_wrong.astype(np.float64)
 
 
 def _mean_mistakes(members: Sequence[Predictions], view: View) -> Floats:
     """For each labelled image the part of the members that get it wrong at top-1."""
-    return np.mean([mistakes(member, "top1_error", view) for member in members], axis=0, dtype=np.float64)
+    wrong = np.stack([mistakes(member, "top1_error", view) for member in members])
+    return np.asarray(wrong.mean(axis=0))
 
 
 def _difference(first: Floats, second: Floats) -> tuple[float, float] | None:

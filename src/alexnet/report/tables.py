@@ -25,7 +25,11 @@ Read = Mapping[str, Mapping[str, Predictions]]
 
 
 def make_table(
-    table: Table, members: Mapping[str, str], predictions: Read, left_out: Mapping[str, str], confidence: float
+    table: Table,
+    members: Mapping[str, str],
+    predictions: Read,
+    left_out: Mapping[str, str],
+    confidence: float,
 ) -> pd.DataFrame:
     """The table, a row for each of the paper's figures, then for each that the paper does not have; COLUMNS.
 
@@ -35,7 +39,9 @@ def make_table(
     """
     groups = {group: [name for name, own in members.items() if own == group] for group in table.groups}
     figures = [*table.figures, *_further_figures(table, groups)]
-    rows = [_row(figure, _score(figure, table, groups, predictions, left_out, confidence)) for figure in figures]
+    rows = [
+        _row(figure, _score(figure, table, groups, predictions, left_out, confidence)) for figure in figures
+    ]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.astype({**dict.fromkeys(FRACTIONS, "float64"), "n": "Int64"})
 
@@ -57,7 +63,10 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 def to_markdown(frame: pd.DataFrame) -> str:
     """The table in Markdown for readers, errors in percent; where we have none, the reason."""
-    lines = ["| model | split | error | ours | interval | paper | difference |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| model | split | error | ours | interval | paper | difference |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in frame.to_dict("records"):
         lines.append("| " + " | ".join(_cells(row)) + " |")
     return "\n".join(lines) + "\n"

@@ -9,7 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from alexnet.data.predictions import Predictions, read_members
+from alexnet.core.intervals import TableParams
+from alexnet.core.predictions import Predictions
+from alexnet.data.predictions import read_members
 from alexnet.data.whole import write_whole
 from alexnet.errors import UserError
 from alexnet.report.paper import CNN, CNN_STAR, FIVE, TABLE2, TABLES, MemberLine, members_of
@@ -21,6 +23,8 @@ Read = Mapping[str, Mapping[str, Predictions]]
 
 def run(
     members: Mapping[str, MemberLine],
+    left_out: Mapping[str, str],  # noqa: ARG001 (every stage of the report is called alike)
+    params: TableParams,  # noqa: ARG001
     predictions: Path,
     tables: Sequence[Path],
     output: Path,
@@ -58,7 +62,9 @@ def measure_effects(members: Mapping[str, str], predictions: Read) -> dict[str, 
         "ten_views": view_effect(plain),
     }
     return {
-        name: {"difference": effect[0], "standard_error": effect[1]} for name, effect in effects.items() if effect
+        name: {"difference": effect[0], "standard_error": effect[1]}
+        for name, effect in effects.items()
+        if effect
     }
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
-from collections import defaultdict
+import sys
+from collections import defaultdict, deque
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alexnet.core.order import seeded_order
-from alexnet.core.resize import PrepareParams, centre_square
-from alexnet.data.decode import DecodeError, decode_rgb, decoder_versions, hash_pixels
+from alexnet.core.resize import PrepareParams, centre_square, resized_shape
+from alexnet.data.decode import MAX_PIXELS, DecodeError, decode_rgb, decoder_versions, hash_pixels
 from alexnet.data.images import read_image
 from alexnet.data.inventory import Place, as_places, load_inventory, load_places
 from alexnet.data.progress import progress
@@ -56,6 +61,17 @@ class Done:
     held_out: list[dict[str, str]]
 
 
+@dataclass(frozen=True)
+class Failed:
+    """What a UserError said; the exception itself does not survive the way out of a process."""
+
+    where: str
+    what: str
+    found: object
+    expected: object
+    fix: str
+
+
 def run(
     dataset: str,
     params: PrepareParams,
@@ -70,7 +86,8 @@ def run(
 
     held_out_output: file for the pixel hashes of the val and test images, which no pre-training set may hold.
     excluded: folder of such files; images with these pixels are left out, listed and counted.
-    Training images that do not decode are listed and counted; a val or test image that does not raises UserError.
+    Training images that do not decode are listed and counted; a val or test image that does not raises UserError,
+    and so does a data set that no training image is left of.
     The result does not depend on the number of workers.
     """
     inventory = load_inventory(source)
@@ -92,6 +109,7 @@ def run(
             if held_out is not None:
                 held_out.unlink(missing_ok=True)
         _report(dataset, splits)
+        _check_train(dataset, splits["train"])
         write_manifest(
             folder,
             Manifest(
@@ -127,15 +145,38 @@ def _prepare_split(
         yield from map(prepare_shard, tasks)
         return
     with ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver")) as pool:
-        yield from _map(pool, tasks, 2 * workers)
+        try:
+            yield from _map(pool, tasks, 2 * workers)
+        except BrokenProcessPool:
+            raise UserError(
+                f"prepare {dataset}", "a worker process died, perhaps for lack of memory",
+                found=f"{workers} workers", fix="Set fewer workers in machine.yaml.",
+            ) from None  # fmt: skip
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error the shards under way are of no use
 
 
 def _map(pool: ProcessPoolExecutor, tasks: Iterator[Task], ahead: int) -> Iterator[Done]:
     """Results in the order of the tasks, with at most `ahead` under way: the list of a million images is long."""
-    waiting = [pool.submit(prepare_shard, task) for task, _ in zip(tasks, range(ahead), strict=False)]
-    while waiting:
-        yield waiting.pop(0).result()
-        waiting.extend(pool.submit(prepare_shard, task) for task, _ in zip(tasks, range(1), strict=False))
+    waiting: deque[Future[Done | Failed]] = deque()
+    for task in itertools.chain(tasks, itertools.repeat(None, ahead)):
+        if task is not None:
+            waiting.append(pool.submit(_prepare_shard_elsewhere, task))
+        if waiting and (task is None or len(waiting) >= ahead):
+            result = waiting.popleft().result()
+            if isinstance(result, Failed):
+                raise UserError(
+                    result.where, result.what, found=result.found, expected=result.expected, fix=result.fix
+                )
+            yield result
+
+
+def _prepare_shard_elsewhere(task: Task) -> Done | Failed:
+    """prepare_shard for another process, which hands back a UserError in parts."""
+    try:
+        return prepare_shard(task)
+    except UserError as error:
+        return Failed(error.where, error.what, error.found, error.expected, error.fix)
 
 
 def prepare_shard(task: Task) -> Done:
@@ -145,7 +186,7 @@ def prepare_shard(task: Task) -> Done:
     done = Done(None, [], [], [])
     for place in task.places:
         try:
-            image = decode_rgb(read_image(place))
+            image = _decode(read_image(place), task.params)
         except DecodeError as error:
             if task.split != "train":
                 raise UserError(
@@ -161,6 +202,23 @@ def prepare_shard(task: Task) -> Done:
         writer.add(centre_square(image, task.params.resize, task.params.interpolation))
         done.kept.append((place.key, place.label, pixels))
     return Done(writer.close(), done.kept, done.broken, done.held_out)
+
+
+def _decode(data: bytes, params: PrepareParams) -> npt.NDArray[np.uint8]:
+    """Pixels (H, W, 3). Raises DecodeError also for an image so long and thin that resizing it would fill memory."""
+    image = decode_rgb(data)
+    height, width = resized_shape(image.shape[0], image.shape[1], params.resize)
+    if height * width > MAX_PIXELS:
+        raise DecodeError(f"{image.shape[1]}x{image.shape[0]} would be resized to {width}x{height}")
+    return image
+
+
+def _check_train(dataset: str, counts: PreparedCounts) -> None:
+    if counts.count == 0:
+        raise UserError(
+            f"prepare {dataset}", "no training image is left",
+            found=f"{len(counts.broken)} broken, {len(counts.held_out)} held out", fix="Check the data set's source.",
+        )  # fmt: skip
 
 
 def _sum_up(done: list[Done], reason: str | None) -> tuple[PreparedCounts, pa.Table]:
@@ -185,7 +243,7 @@ def _report(dataset: str, splits: dict[str, PreparedCounts]) -> None:
                 keys = ", ".join(item["key"] for item in items[:3]) + (", ..." if len(items) > 3 else "")
                 print(
                     f"prepare {dataset}: {len(items)} {split} images {why} and are left out: {keys}",
-                    flush=True,
+                    file=sys.stderr,
                 )
 
 
@@ -204,7 +262,13 @@ def _join_held_out(excluded: Path, path: Path) -> Path:
     """One file of all hashes to leave out, each with the image it belongs to."""
     pixels, of = [], []
     for file in sorted(excluded.glob("*.parquet")):
-        for row in pq.read_table(file).to_pylist():
+        try:
+            rows = pq.read_table(file, columns=["pixels", "split", "key"])
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(
+                str(file), "cannot be read", fix="Delete it and run prepare of its data set."
+            ) from error
+        for row in rows.to_pylist():
             pixels.append(row["pixels"])
             of.append(f"{file.stem}/{row['split']}/{row['key']}")
     pq.write_table(pa.table({"pixels": pa.array(pixels, pa.string()), "of": pa.array(of, pa.string())}), path)

@@ -28,5 +28,7 @@ def run(
     known = TABLES[table]
     own = members_of(known, members)
     is_averaged = any(isinstance(figure.source, Ensemble) for figure in known.figures)
-    read = read_members(predictions, known.dataset, own, known.splits, probs_of=("ten",) if is_averaged else ())
+    read = read_members(
+        predictions, known.dataset, own, known.splits, probs_of=("ten",) if is_averaged else ()
+    )
     write_whole(output, to_csv(make_table(known, own, read, left_out, params.confidence)))
