@@ -17,9 +17,13 @@ def check_params():
     params.load()
 
 
-def mark_output(stage, path):
+def flag_output(stage, path):
     """An output as Snakemake is to take it: a folder, a mark to be set after the job, or a file."""
-    return directory(path) if path in stage.folders else touch(path) if path in stage.marks else path
+    return (
+        directory(path)
+        if path in stage.folders
+        else touch(path) if path in stage.marks else path
+    )
 
 
 if config:
@@ -51,10 +55,7 @@ for stage in stages:
             stage.inputs,
             token=stage.token,
         output:
-            [
-                directory(path) if path in stage.folders else path
-                for path in stage.outputs
-            ],
+            [flag_output(stage, path) for path in stage.outputs],
         log:
             f"logs/{stage.name}.log",
         threads: getattr(machine, stage.threads) if stage.threads else 1

@@ -45,11 +45,10 @@ class Stage:
     """A stage of dvc.yaml, its templates resolved."""
 
     name: str
-    inputs: list[
-        str
-    ]  # outputs of other stages; DVC alone watches code, parameters and what comes from outside
+    inputs: list[str]  # outputs of other stages; DVC alone watches code, parameters and the world outside
     outputs: list[str]
     folders: list[str]  # those of `outputs` that are folders
+    marks: list[str]  # those that are marks
     parents: list[str]
     threads: str | None  # the setting of machine.yaml that says how many
     gpu: int

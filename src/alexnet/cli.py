@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="alexnet",
-        description="From ImageNet's archives to the tables of Krizhevsky, Sutskever and Hinton (2012), stage by stage.",
+        description="From ImageNet's archives to the tables of Krizhevsky et al. (2012), stage by stage.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -70,12 +70,14 @@ def _configure(options: argparse.Namespace) -> None:
     for item in options.data:
         name, sign, path = item.partition("=")
         if not (name and sign and path):
-            raise UserError("--data", "is not of the form NAME=PATH", found=item, fix="Say --data ilsvrc2012=FOLDER.")
+            raise UserError(
+                "--data", "is not of the form NAME=PATH", found=item, fix="Say --data ilsvrc2012=FOLDER."
+            )
         data[name] = path
     configure(options.profile, data)
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check(_: argparse.Namespace) -> None:
     from alexnet import params
     from alexnet.data.whole import write_whole
 
@@ -87,7 +89,11 @@ def _source(options: argparse.Namespace) -> None:
     from alexnet import params
     from alexnet.stages import source
 
-    source.run(options.dataset, params.dataset_of(params.load(), options.dataset), paths.source_folder(options.dataset))
+    source.run(
+        options.dataset,
+        params.dataset_of(params.load(), options.dataset),
+        paths.source_folder(options.dataset),
+    )
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -133,7 +139,9 @@ def _train(options: argparse.Namespace) -> None:
             paths.data_folder(member.data), paths.stats_folder(member.data), paths.weights_file(member.start)
         ),
         train.TrainOutputs(
-            paths.weights_file(options.member), paths.record_file(options.member), paths.history_file(options.member)
+            paths.weights_file(options.member),
+            paths.record_file(options.member),
+            paths.history_file(options.member),
         ),
         paths.CHECKPOINTS,
         device_name=machine.device,
@@ -173,14 +181,19 @@ def _table(options: argparse.Namespace) -> None:
     table.run(options.table, loaded.members, loaded.left_out, loaded.tables, paths.PREDICTIONS, output)
 
 
-def _metrics(options: argparse.Namespace) -> None:
+def _metrics(_: argparse.Namespace) -> None:
     from alexnet import params
     from alexnet.stages import metrics
 
     loaded = params.load()
     tables = [paths.table_file(table) for table in TABLES]
     metrics.run(
-        loaded.members, loaded.left_out, loaded.tables, paths.PREDICTIONS, tables, paths.RESULTS / "metrics.json"
+        loaded.members,
+        loaded.left_out,
+        loaded.tables,
+        paths.PREDICTIONS,
+        tables,
+        paths.RESULTS / "metrics.json",
     )
 
 

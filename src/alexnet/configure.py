@@ -14,6 +14,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from alexnet import params, paths
+from alexnet.data.sources import find_files
 from alexnet.data.whole import write_whole
 from alexnet.errors import UserError
 
@@ -25,6 +26,7 @@ HEADER = """\
 # What depends on the machine (threads, workers, devices) stands in machine.yaml instead.
 """
 KINDS = ("ilsvrc", "fall")
+ARCHIVES = {".tar", ".tgz", ".gz", ".zip"}
 
 
 def configure(profile: str, data: Mapping[str, str]) -> None:
@@ -41,6 +43,7 @@ def configure(profile: str, data: Mapping[str, str]) -> None:
     leave_out(document, set(targets))
     text = render(profile, document)
     checked = params.check(YAML(typ="safe").load(text))
+    check_data(checked, targets)
     for name, target in targets.items():
         link(paths.input_link(name), target)
     write_whole(paths.PARAMS, text)
@@ -91,12 +94,33 @@ def find_data(name: str, path: str) -> Path:
 
 
 def choose_kind(document: CommentedMap, name: str, target: Path) -> None:
-    """Makes the data sets that read inputs/NAME read a folder per class, if that is what lies there."""
-    if not (target.is_dir() and (target / "train").is_dir()):
+    """Makes the data sets that read inputs/NAME read a folder per class, if that is what lies there.
+
+    That is a folder `train` of them, or in place of a Fall release a folder with folders and no archive in it.
+    """
+    if not target.is_dir():
         return
+    has_splits = (target / "train").is_dir()
+    has_classes = any(child.is_dir() for child in target.iterdir())
+    has_archives = any(child.suffix in ARCHIVES for child in target.iterdir())
     for dataset in _datasets(document):
-        if _link_name(dataset) == name:
-            dataset["source"] = _flow({"kind": "folder", "path": str(paths.input_link(name))})
+        is_fall = "split" in dataset
+        if _link_name(dataset) == name and (has_splits or (is_fall and has_classes and not has_archives)):
+            dataset["source"] = _flow(
+                {"kind": "folder", "path": str(paths.input_link(name)), "md5": _flow({})}
+            )
+            if is_fall and has_splits:
+                dataset["split"] = "as_archived"
+
+
+def check_data(checked: params.AllParams, targets: Mapping[str, Path]) -> None:
+    """Raises UserError if a data set's files are not at its PATH."""
+    for name in checked.datasets.names():
+        dataset = params.dataset_of(checked, name)
+        linked = _link_name(dataset.model_dump())
+        if linked is not None:
+            source = dataset.source.model_copy(update={"path": str(targets[linked])})
+            find_files(name, dataset.model_copy(update={"source": source}), None)
 
 
 def leave_out(document: CommentedMap, given: set[str]) -> None:
@@ -110,9 +134,10 @@ def leave_out(document: CommentedMap, given: set[str]) -> None:
                 del document["datasets"][kind][name]
     if not any(document["datasets"][kind] for kind in KINDS):
         expected = f"at least one of {', '.join(f'--data {name}=PATH' for name in reasons)}"
-        raise UserError("alexnet configure", "no data set has a source", expected=expected, fix="Say where one lies.")
-    document["left_out"] = CommentedMap(reasons)
-    document["left_out"].fa.set_flow_style() if not reasons else document["left_out"].fa.set_block_style()
+        raise UserError(
+            "alexnet configure", "no data set has a source", expected=expected, fix="Say where one lies."
+        )
+    document["left_out"] = _flow(reasons)
     _remove_members(document["members"], set(reasons))
 
 

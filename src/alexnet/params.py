@@ -15,10 +15,10 @@ import yaml
 from pydantic import Field, ValidationError
 
 from alexnet import paths
+from alexnet.core.intervals import TableParams
 from alexnet.core.layers import NetworkParams, join, plan_layers
 from alexnet.core.protocol import PredictParams, ProtocolParams
 from alexnet.core.resize import PrepareParams
-from alexnet.core.intervals import TableParams
 from alexnet.data.sources import FallDataset, IlsvrcDataset
 from alexnet.errors import UserError
 from alexnet.schema import Params
@@ -100,7 +100,8 @@ def check(data: object) -> AllParams:
 def dataset_of(params: AllParams, name: str) -> IlsvrcDataset | FallDataset:
     """A data set's section. Raises UserError if there is none."""
     _expect(name, params.datasets.names(), f"datasets, asked for {name}", params.left_out.get(name, ""))
-    return {**params.datasets.ilsvrc, **params.datasets.fall}[name]
+    datasets = params.datasets
+    return datasets.ilsvrc[name] if name in datasets.ilsvrc else datasets.fall[name]
 
 
 def member_of(params: AllParams, name: str) -> MemberParams:
@@ -116,7 +117,9 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key.value} stands twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key.value} stands twice", problem_mark=key.start_mark
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -126,7 +129,9 @@ def _read(text: str, where: str) -> object:
         return yaml.load(text, _UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise UserError(f"{where}, line {line}", f"is no YAML: {error.problem}", fix="Mend that line.") from None
+        raise UserError(
+            f"{where}, line {line}", f"is no YAML: {error.problem}", fix="Mend that line."
+        ) from None
 
 
 def _check_member(params: AllParams, name: str) -> None:
@@ -199,7 +204,9 @@ def _explain(error: ValidationError, data: object, where: str) -> UserError:
     more = f" ({len(mistakes) - 1} more after it)" if len(mistakes) > 1 else ""
     if mistake["type"] == "extra_forbidden":
         close = difflib.get_close_matches(path[-1], _known_keys(), 1)
-        return UserError(place, f"unknown key{more}", fix=f"Did you mean {close[0]}?" if close else "Remove it.")
+        return UserError(
+            place, f"unknown key{more}", fix=f"Did you mean {close[0]}?" if close else "Remove it."
+        )
     if mistake["type"] == "missing":
         return UserError(place, f"is missing{more}", fix="Add it; configs/base.yaml says what it is.")
     message = mistake["msg"]
@@ -209,16 +216,16 @@ def _explain(error: ValidationError, data: object, where: str) -> UserError:
     what = f"has a wrong value{more}" if expected else f"{message}{more}"
     found = json.dumps(mistake["input"])
     found = found if len(found) < 80 else found[:77] + "..."
-    return UserError(place, what, found=found, expected=expected, fix="Correct it; configs/base.yaml has an example.")
+    return UserError(
+        place, what, found=found, expected=expected, fix="Correct it; configs/base.yaml has an example."
+    )
 
 
-def _path_in(data: object, location: tuple[int | str, ...]) -> list[str]:
+def _path_in(data: Any, location: tuple[int | str, ...]) -> list[str]:
     """The keys of `location` that stand in the file; pydantic adds the names of alternatives."""
     path = []
     for step, key in enumerate(location):
-        if isinstance(data, Mapping) and key in data:
-            data = data[key]
-        elif isinstance(data, list) and isinstance(key, int):
+        if (isinstance(data, Mapping) and key in data) or (isinstance(data, list) and isinstance(key, int)):
             data = data[key]
         elif step != len(location) - 1 or key == "[key]":
             continue
@@ -228,7 +235,8 @@ def _path_in(data: object, location: tuple[int | str, ...]) -> list[str]:
 
 def _known_keys() -> list[str]:
     """Every key of every section."""
-    kinds, names = [Params], set()
+    names: set[str] = set()
+    kinds = [Params]
     while kinds:
         kind = kinds.pop()
         kinds.extend(kind.__subclasses__())

@@ -8,6 +8,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = "tests/workflow/stand_in.py"
@@ -122,15 +125,11 @@ def copy_project(folder: Path, alexnet: list[str]) -> Project:
     return Project(folder, environment)
 
 
-def configure_small(project: Project, lines: dict[str, str], profile: str, *arguments: str) -> None:
-    """Configures a profile `small`: another one with these members alone, each the text of its mapping."""
-    text = project.path(f"configs/{profile}.yaml").read_text()
-    base = project.path("configs/base.yaml").read_text().partition("\nmembers:\n")[2].partition("\n\n")[0]
-    gone = [
-        line.partition(":")[0].strip()
-        for line in base.splitlines()
-        if line.partition(":")[0].strip() not in lines
-    ]
-    members = [f"  {name}: null" for name in gone] + [f"  {name}: {line}" for name, line in lines.items()]
-    project.path("configs/small.yaml").write_text("\n".join([text.rstrip(), "members:", *members, ""]))
+def configure_small(project: Project, members: dict[str, Any], profile: str, *arguments: str) -> None:
+    """Configures a profile `small`: another one with these members alone, and without the set nobody trains on."""
+    differences = yaml.safe_load(project.path(f"configs/{profile}.yaml").read_text()) or {}
+    base = yaml.safe_load(project.path("configs/base.yaml").read_text())
+    differences["members"] = dict.fromkeys(base["members"]) | members
+    differences.setdefault("datasets", {}).setdefault("fall", {})["fall2009"] = None
+    project.path("configs/small.yaml").write_text(yaml.safe_dump(differences, sort_keys=False))
     project.call(sys.executable, "-m", "alexnet.cli", "configure", "small", *arguments)

@@ -28,9 +28,7 @@ def mean_crops(mean_image: Tensor, rows: Tensor, columns: Tensor, mirrored: Tens
 
     The 2012 code subtracts the central part whatever the crop; the paper speaks of each pixel's mean (§2).
     """
-    return crop_and_mirror(
-        mean_image.expand(len(rows), *mean_image.shape), rows, columns, mirrored, crop
-    )
+    return crop_and_mirror(mean_image.expand(len(rows), *mean_image.shape), rows, columns, mirrored, crop)
 
 
 def colour_noise(alphas: Tensor, stddev: Tensor, eigenvectors: Tensor, colour_std: float) -> Tensor:
@@ -49,9 +47,10 @@ def training_batch(
     """Network input (N, 3, crop, crop) float32 from images (N, H, W, 3) uint8: crop - its mean + colour noise."""
     rows, columns = torch.from_numpy(draws.rows), torch.from_numpy(draws.columns)
     mirrored = torch.from_numpy(draws.mirrored if mirror else np.zeros_like(draws.mirrored))
-    place = [value.to(images.device) for value in (rows, columns, mirrored)]
-    batch = crop_and_mirror(images, *place, crop).float()
-    batch -= mean_crops(mean_image, *place, crop)
+    device = images.device
+    rows, columns, mirrored = rows.to(device), columns.to(device), mirrored.to(device)
+    batch = crop_and_mirror(images, rows, columns, mirrored, crop).float()
+    batch -= mean_crops(mean_image, rows, columns, mirrored, crop)
     return batch if noise is None else batch.add_(noise[:, :, None, None])
 
 

@@ -30,6 +30,7 @@ class ConvParams(Params):
     crosses: bool
     lrn: bool
     pool: bool
+    std: Positive
     bias: float
 
 
@@ -38,6 +39,7 @@ class HiddenParams(Params):
 
     units: Count
     dropout: Share
+    std: Positive
     bias: float
 
 
@@ -58,11 +60,11 @@ class PoolParams(Params):
     stride: Count
 
 
-class InitParams(Params):
-    """Initial weights: zero-mean Gaussian of this deviation (§5), times the gain rule's factor if asked for."""
+class OutputParams(Params):
+    """The last fully connected layer, fc8: one unit for each class (§3.5)."""
 
     std: Positive
-    keep_gain: bool
+    bias: float
 
 
 class Conv1Size(Params):
@@ -97,7 +99,8 @@ class NetworkParams(Params):
     columns: Count
     lrn: LrnParams
     pool: PoolParams
-    init: InitParams
+    output: OutputParams
+    keep_gain: bool
     size: SizeParams
 
     @model_validator(mode="after")
@@ -141,6 +144,7 @@ class Layer:
     lrn: bool
     pool: bool
     dropout: float
+    std: float
     bias: float
     is_last: bool
 
@@ -174,6 +178,12 @@ def _narrowed(count: int, width: float, multiple: int) -> int:
     return count if width == 1 else max(multiple, round(count * width / multiple) * multiple)
 
 
+def _full_layer(
+    name: str, inputs: int, outputs: int, dropout: float, std: float, bias: float, *, is_last: bool = False
+) -> Layer:
+    return Layer(name, False, inputs, outputs, 1, 1, 1, 1, 0, 0, 1, False, False, dropout, std, bias, is_last)
+
+
 def plan_layers(params: NetworkParams, num_classes: int, crop: int) -> tuple[Layer, ...]:
     """The layers of the network for square crops, in order, the last one giving num_classes logits.
 
@@ -194,13 +204,15 @@ def plan_layers(params: NetworkParams, num_classes: int, crop: int) -> tuple[Lay
             raise ValueError(f"{name} has a kernel of {conv.kernel} but only {side} pixels come in")
         groups = 1 if conv.crosses else params.columns
         if maps % groups or outputs % params.columns:
-            raise ValueError(f"{name} takes {maps} maps and gives {outputs}; {params.columns} columns divide both")
+            raise ValueError(
+                f"{name} takes {maps} maps and gives {outputs}; {params.columns} columns divide both"
+            )
         conv_side = (side + conv.pad + conv.pad_end - conv.kernel) // conv.stride + 1
         out_side = _pooled_side(conv_side, params.pool) if conv.pool else conv_side
         layers.append(
             Layer(
                 name, True, maps, outputs, conv_side, out_side, conv.kernel, conv.stride, conv.pad, conv.pad_end,
-                groups, conv.lrn, conv.pool, 0.0, conv.bias, False,
+                groups, conv.lrn, conv.pool, 0.0, conv.std, conv.bias, False,
             )
         )  # fmt: skip
         maps, side = outputs, out_side
@@ -209,11 +221,10 @@ def plan_layers(params: NetworkParams, num_classes: int, crop: int) -> tuple[Lay
         full = params.layers[name]
         assert isinstance(full, HiddenParams)
         outputs = _narrowed(full.units, params.size.fc_width, params.size.multiple)
-        layers.append(
-            Layer(name, False, units, outputs, 1, 1, 1, 1, 0, 0, 1, False, False, full.dropout, full.bias, False)
-        )
+        layers.append(_full_layer(name, units, outputs, full.dropout, full.std, full.bias))
         units = outputs
-    layers.append(Layer("fc8", False, units, num_classes, 1, 1, 1, 1, 0, 0, 1, False, False, 0.0, 0.0, True))
+    output = params.output
+    layers.append(_full_layer("fc8", units, num_classes, 0.0, output.std, output.bias, is_last=True))
     return tuple(layers)
 
 
@@ -225,11 +236,11 @@ def initial_stds(params: NetworkParams, num_classes: int, crop: int) -> dict[str
     has the variance it would have at full size. Departs from the paper only in networks narrower than its own.
     """
     own = plan_layers(params, num_classes, crop)
-    if not params.init.keep_gain:
-        return {layer.name: params.init.std for layer in own}
+    if not params.keep_gain:
+        return {layer.name: layer.std for layer in own}
     full_size = SizeParams(width=1.0, fc_width=1.0, multiple=1, conv1="paper")
     full = plan_layers(params.model_copy(update={"size": full_size}), num_classes, FULL_CROP_PX)
     return {
-        layer.name: params.init.std * math.sqrt(twin.fan_in / layer.fan_in)
+        layer.name: layer.std * math.sqrt(twin.fan_in / layer.fan_in)
         for layer, twin in zip(own, full, strict=True)
     }

@@ -25,7 +25,9 @@ class Network(nn.Module):
         self.layers = plan_layers(params, num_classes, crop)
         for layer in self.layers:
             module = (
-                nn.Conv2d(layer.inputs, layer.outputs, layer.kernel, layer.stride, layer.pad, groups=layer.groups)
+                nn.Conv2d(
+                    layer.inputs, layer.outputs, layer.kernel, layer.stride, layer.pad, groups=layer.groups
+                )
                 if layer.is_conv
                 else nn.Linear(layer.inputs, layer.outputs)
             )
@@ -53,7 +55,9 @@ class Network(nn.Module):
         if layer.pool:
             # On CPUs PyTorch pools eight times faster with channels last; the values are the same.
             values = values.contiguous(memory_format=torch.channels_last)
-            values = F.max_pool2d(values, self.params.pool.size, self.params.pool.stride, ceil_mode=True).contiguous()
+            values = F.max_pool2d(
+                values, self.params.pool.size, self.params.pool.stride, ceil_mode=True
+            ).contiguous()
         return values
 
     def _full(self, layer: Layer, values: Tensor, masks: Mapping[str, Tensor] | None) -> Tensor:
@@ -75,6 +79,7 @@ def initialize(network: Network, stds: Mapping[str, float], seed: int) -> None:
     with torch.no_grad():
         for layer in network.layers:
             module = network.get_submodule(layer.name)
+            assert isinstance(module, nn.Conv2d | nn.Linear)
             drawn = torch.randn(module.weight.shape, generator=generator, dtype=torch.float32)
             module.weight.copy_(drawn * stds[layer.name])
             module.bias.fill_(layer.bias)

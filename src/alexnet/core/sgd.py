@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 
 def update(
-    weights: Sequence[Tensor],
-    velocities: Sequence[Tensor],
-    gradients: Sequence[Tensor],
+    weights: list[Tensor],
+    velocities: list[Tensor],
+    gradients: list[Tensor],
     lr: float,
     momentum: float,
     weight_decay: float,

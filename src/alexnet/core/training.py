@@ -60,19 +60,26 @@ class Trainer:
         for name, weight in self.network.named_parameters():
             self.velocities.setdefault(name, torch.zeros_like(weight))
 
-    def step(self, images: Tensor, labels: Tensor, draws: Draws, number: int, lr: float, tally: Tally) -> None:
+    def step(
+        self, images: Tensor, labels: Tensor, draws: Draws, number: int, lr: float, tally: Tally
+    ) -> None:
         """One update on a minibatch, added to the tally.
 
         images: (N, H, W, 3) uint8; labels: (N,) int64; number: of the update, counted from the start of
         training (it picks the dropout masks). Source: §5.
         """
         batch = training_batch(
-            images, draws, self.colours.mean_image, self._noise(draws), self.protocol.crop, mirror=self.protocol.mirror
+            images,
+            draws,
+            self.colours.mean_image,
+            self._noise(draws),
+            self.protocol.crop,
+            mirror=self.protocol.mirror,
         )
         logits = self.network(batch, self._masks(number, len(images)))
         loss = F.cross_entropy(logits, labels)
         self.network.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         self._descend(lr)
         tally.images += len(images)
         tally.loss += loss.item() * len(images)
@@ -87,7 +94,9 @@ class Trainer:
     def _masks(self, number: int, num_images: int) -> dict[str, Tensor]:
         device = self.colours.stddev.device
         return {
-            layer.name: dropout_mask(self.seed, number, place, (num_images, layer.outputs), layer.dropout).to(device)
+            layer.name: dropout_mask(self.seed, number, place, (num_images, layer.outputs), layer.dropout).to(
+                device
+            )
             for place, layer in enumerate(self.network.layers)
             if layer.dropout
         }
@@ -100,7 +109,14 @@ class Trainer:
             gradients = [weight.grad for weight in weights if weight.grad is not None]
             assert len(gradients) == len(weights)
             decay = 0.0 if is_bias else self.protocol.weight_decay
-            update(weights, [self.velocities[name] for name in names], gradients, lr, self.protocol.momentum, decay)
+            update(
+                weights,
+                [self.velocities[name] for name in names],
+                gradients,
+                lr,
+                self.protocol.momentum,
+                decay,
+            )
 
 
 def copy_start(network: Network, start: dict[str, Tensor]) -> list[str]:

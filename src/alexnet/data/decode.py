@@ -80,7 +80,7 @@ def _gunzip(data: bytes) -> bytes:
 def hash_pixels(image: npt.NDArray[np.uint8]) -> str:
     """Hex BLAKE2b-128 of height and width (little-endian uint32) and the pixels (H, W, 3) in C order."""
     digest = hashlib.blake2b(struct.pack("<II", image.shape[0], image.shape[1]), digest_size=16)
-    digest.update(np.ascontiguousarray(image))
+    digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
 
 

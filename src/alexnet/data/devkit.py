@@ -36,9 +36,8 @@ def read_meta(content: bytes, year: int, where: str) -> list[Synset]:
     Raises UserError if it cannot be read, has no classes, or ids or wnids repeat.
     """
     try:
-        rows = np.atleast_1d(
-            loadmat(io.BytesIO(content), squeeze_me=True, variable_names=["synsets"])["synsets"]
-        )
+        file: Any = io.BytesIO(content)
+        rows = np.atleast_1d(loadmat(file, squeeze_me=True, variable_names=["synsets"])["synsets"])
         leaves = [row for row in rows if int(row["num_children"]) == 0]
         ids = [int(row[f"ILSVRC{year}_ID"]) for row in leaves]
         wnids = [str(row["WNID"]) for row in leaves]

@@ -217,8 +217,8 @@ def _patch(archives: Archives, name: str, places: dict[str, list[pa.Table]]) -> 
             raise UserError(str(path), f"patch {member.name!r} {what}", fix="Get the archive again.")
         patches[split, member.base] = member
     if not places["test"]:
-        left = [base for split, base in patches if split == "test"]
-        print(f"{path}: {len(left)} patches of test images not used, as there are none", file=sys.stderr)
+        num_left = sum(split == "test" for split, _ in patches)
+        print(f"{path}: {num_left} patches of test images not used, as there are none", file=sys.stderr)
         patches = {key: member for key, member in patches.items() if key[0] != "test"}
     used: set[tuple[str, str]] = set()
     file = str(archives.recorded / name)

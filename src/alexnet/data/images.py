@@ -48,6 +48,6 @@ def _stamp(file: str) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=4)
-def _open_zip(file: str, stamp: tuple[int, int]) -> zipfile.ZipFile:
+def _open_zip(file: str, _stamp: tuple[int, int]) -> zipfile.ZipFile:
     """An open zip; reading its directory takes longer than reading many images."""
     return zipfile.ZipFile(file)

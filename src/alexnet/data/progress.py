@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
@@ -16,7 +16,8 @@ LINE_INTERVAL_S = 10.0
 class Advance(Protocol):
     """Says that `n` more are done; `note` replaces what stands behind the figures."""
 
-    def __call__(self, n: int = 1, note: str = "") -> None: ...
+    def __call__(self, n: int = 1, note: str = "") -> None:
+        """Advances."""
 
 
 @contextlib.contextmanager
@@ -24,9 +25,10 @@ def progress(total: int | None, what: str, unit: str, done: int = 0) -> Iterator
     """A function that reports progress on stderr, with rate and time left.
 
     total: how many `unit`s there are, None if unknown. what: the work, such as "prepare ilsvrc2012".
-    unit: singular noun; "B" counts bytes and is shown with prefixes. done: how many were done before, in an earlier run.
+    unit: singular noun; "B" counts bytes and is shown with prefixes. done: how many an earlier run did.
     """
     terminal = sys.stderr.isatty()
+    bar: tqdm[Any]
     with tqdm(
         total=total, initial=done, desc=what, unit=unit if unit == "B" else f" {unit}", unit_scale=unit == "B",
         disable=not terminal,
@@ -34,7 +36,7 @@ def progress(total: int | None, what: str, unit: str, done: int = 0) -> Iterator
         yield _on_terminal(bar) if terminal else _on_lines(total, what, unit, done)
 
 
-def _on_terminal(bar: tqdm[None]) -> Advance:
+def _on_terminal(bar: tqdm[Any]) -> Advance:
     """Moves a bar."""
 
     def advance(n: int = 1, note: str = "") -> None:

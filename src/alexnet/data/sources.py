@@ -155,7 +155,9 @@ def list_images(dataset: str, params: DatasetParams, path: Path, recorded: Path)
 
 def optional_files(params: DatasetParams) -> set[str]:
     """Files that need not be there even if params.yaml has their md5."""
-    return set(ilsvrc.NAMES[params.source.year].optional()) if isinstance(params.source, IlsvrcSource) else set()
+    return (
+        set(ilsvrc.NAMES[params.source.year].optional()) if isinstance(params.source, IlsvrcSource) else set()
+    )
 
 
 def _reader_of(params: DatasetParams) -> str:

@@ -40,19 +40,24 @@ class Window(io.RawIOBase):
         self._descriptor, self._start, self._size, self._at = descriptor, start, size, 0
 
     def readable(self) -> bool:
+        """Yes."""
         return True
 
     def seekable(self) -> bool:
+        """Yes."""
         return True
 
     def tell(self) -> int:
+        """Place within the window."""
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Moves within the window, or behind it, and says where to."""
         self._at = offset + (0, self._at, self._size)[whence]
         return self._at
 
     def read(self, size: int = -1) -> bytes:
+        """The next bytes, none behind the end."""
         left = max(self._size - self._at, 0)
         data = os.pread(self._descriptor, left if size < 0 else min(size, left), self._start + self._at)
         self._at += len(data)
@@ -71,7 +76,7 @@ def scan_tar(path: Path, inside: Member | None = None) -> Iterator[Member]:
         window = Window(descriptor, start, size)
         with _explain_damage(where), tarfile.open(fileobj=window, mode="r:") as archive:
             while (header := archive.next()) is not None:
-                archive.members.clear()  # tarfile keeps every header otherwise; there are millions
+                archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header otherwise; there are millions
                 check_member(header, where)
                 _check_whole(header, size, where)
                 if header.isreg():

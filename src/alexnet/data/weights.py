@@ -41,7 +41,9 @@ def read_tensors(path: Path) -> Tensors:
             about = json.loads((file.metadata() or {}).get(ENTRY, "{}"))
             return Tensors({name: file.get_tensor(name) for name in file.keys()}, about)  # noqa: SIM118
     except FileNotFoundError:
-        raise UserError(str(path), "is missing", fix="Build the stage that makes it, `alexnet train`.") from None
+        raise UserError(
+            str(path), "is missing", fix="Build the stage that makes it, `alexnet train`."
+        ) from None
     except SafetensorError as error:
         raise UserError(
             str(path), "is no whole safetensors file", found=error, fix="Delete it and build it again."

@@ -50,7 +50,14 @@ def run(
     device = open_device(device_name, threads)
     images = open_split(data, split)
     ten, centre = _probs(
-        f"predict {member} {split}", network.to(device), images, stats, crop, params.batch, device, num_classes
+        f"predict {member} {split}",
+        network.to(device),
+        images,
+        stats,
+        crop,
+        params.batch,
+        device,
+        num_classes,
     )
     keep_probs = num_classes <= params.store_probs_up_to
     write_predictions(
@@ -86,7 +93,9 @@ def _probs(
     with progress(total=len(images), what=what, unit="image") as advance:
         for indices in batches(np.arange(len(images)), batch):
             some = torch.from_numpy(images.read(indices)).to(device)
-            for probs, all_probs in zip(view_probs(network, some, mean_image, crop), (ten, centre), strict=True):
+            for probs, all_probs in zip(
+                view_probs(network, some, mean_image, crop), (ten, centre), strict=True
+            ):
                 all_probs[indices] = probs.cpu().numpy()
             advance(len(indices))
     return ten, centre

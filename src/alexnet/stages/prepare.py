@@ -184,24 +184,32 @@ def prepare_shard(task: Task) -> Done:
     held_out = _load_held_out(task.held_out)
     writer = ShardWriter(task.path)
     done = Done(None, [], [], [])
-    for place in task.places:
-        try:
-            image = _decode(read_image(place), task.params)
-        except DecodeError as error:
-            if task.split != "train":
-                raise UserError(
-                    f"{place.file}: {place.key}", f"a {task.split} image does not decode: {error.reason}",
-                    fix="Get the archive again; an image of this split is never left out.",
-                ) from None  # fmt: skip
-            done.broken.append({"key": place.key, "reason": error.reason})
-            continue
-        pixels = hash_pixels(image)
-        if pixels in held_out:
-            done.held_out.append({"key": place.key, "of": held_out[pixels]})
-            continue
-        writer.add(centre_square(image, task.params.resize, task.params.interpolation))
-        done.kept.append((place.key, place.label, pixels))
-    return Done(writer.close(), done.kept, done.broken, done.held_out)
+    try:
+        for place in task.places:
+            _store(place, task, held_out, writer, done)
+    finally:
+        shard = writer.close()
+    return Done(shard, done.kept, done.broken, done.held_out)
+
+
+def _store(place: Place, task: Task, held_out: dict[str, str], writer: ShardWriter, done: Done) -> None:
+    """Adds one image to the shard, or to the lists of those left out."""
+    try:
+        image = _decode(read_image(place), task.params)
+    except DecodeError as error:
+        if task.split != "train":
+            raise UserError(
+                f"{place.file}: {place.key}", f"a {task.split} image does not decode: {error.reason}",
+                fix="Get the archive again; an image of this split is never left out.",
+            ) from None  # fmt: skip
+        done.broken.append({"key": place.key, "reason": error.reason})
+        return
+    pixels = hash_pixels(image)
+    if pixels in held_out:
+        done.held_out.append({"key": place.key, "of": held_out[pixels]})
+        return
+    writer.add(centre_square(image, task.params.resize, task.params.interpolation))
+    done.kept.append((place.key, place.label, pixels))
 
 
 def _decode(data: bytes, params: PrepareParams) -> npt.NDArray[np.uint8]:
@@ -223,7 +231,7 @@ def _check_train(dataset: str, counts: PreparedCounts) -> None:
 
 def _sum_up(done: list[Done], reason: str | None) -> tuple[PreparedCounts, pa.Table]:
     kept = [row for result in done for row in result.kept]
-    columns = list(zip(*kept, strict=True)) if kept else [[], [], []]
+    columns: list[tuple[object, ...]] = list(zip(*kept, strict=True)) if kept else [(), (), ()]
     index = pa.table([pa.array(list(column), field.type) for column, field in zip(columns, INDEX_SCHEMA, strict=True)],
                      schema=INDEX_SCHEMA)  # fmt: skip
     shards = [result.shard for result in done if result.shard is not None]

@@ -37,7 +37,9 @@ def run(dataset: str, params: DatasetParams, output: Path) -> None:
         checked = check_files(dataset, files, expected, str(source.path), warn=warn)
         splits = {split: join_places(listing.places[split], split, str(recorded)) for split in SPLITS}
         if not len(splits["train"]):
-            raise UserError(str(recorded), "holds no training image", fix="Check that this is the right archive.")
+            raise UserError(
+                str(recorded), "holds no training image", fix="Check that this is the right archive."
+            )
         counts = {split: SplitCount(len(splits[split]), listing.reasons[split]) for split in SPLITS}
         write_inventory(folder, Inventory(dataset, source.kind, checked, listing.synsets, counts), splits)
 

@@ -19,7 +19,7 @@ from alexnet.core.draws import draw_augmentation, image_order, initial_seed
 from alexnet.core.layers import NetworkParams, initial_stds
 from alexnet.core.network import Network, initialize
 from alexnet.core.protocol import ProtocolParams, learning_rate
-from alexnet.core.training import Colours, Tally, Trainer, batches, centre_logits, copy_start
+from alexnet.core.training import Tally, Trainer, batches, centre_logits, copy_start
 from alexnet.data.checkpoint import Checkpoints, fingerprint
 from alexnet.data.progress import progress
 from alexnet.data.shards import PreparedSplit, load_manifest, open_split
@@ -139,12 +139,17 @@ def _resume(member: str, trainer: Trainer, checkpoints: Checkpoints) -> Place:
     for name, velocity in trainer.velocities.items():
         velocity.copy_(stored.tensors[f"velocity/{name}"])
     about = stored.about
-    print(f"train {member}: going on at epoch {about['epoch'] + 1}, update {about['batch'] + 1} of it", flush=True)
+    print(
+        f"train {member}: going on at epoch {about['epoch'] + 1}, update {about['batch'] + 1} of it",
+        flush=True,
+    )
     return Place(about["epoch"], about["batch"], Tally(**about["tally"]), about["history"], about["seconds"])
 
 
 def _write_checkpoint(trainer: Trainer, place: Place, checkpoints: Checkpoints) -> None:
-    tensors: dict[str, Tensor] = {f"weight/{name}": value for name, value in trainer.network.state_dict().items()}
+    tensors: dict[str, Tensor] = {
+        f"weight/{name}": value for name, value in trainer.network.state_dict().items()
+    }
     tensors |= {f"velocity/{name}": value for name, value in trainer.velocities.items()}
     about = {
         "epoch": place.epoch,
@@ -157,12 +162,19 @@ def _write_checkpoint(trainer: Trainer, place: Place, checkpoints: Checkpoints) 
 
 
 def _train(
-    member: str, trainer: Trainer, train: PreparedSplit, val: PreparedSplit, place: Place, checkpoints: Checkpoints
+    member: str,
+    trainer: Trainer,
+    train: PreparedSplit,
+    val: PreparedSplit,
+    place: Place,
+    checkpoints: Checkpoints,
 ) -> None:
     """Runs the epochs that are left; `place` is kept up to date."""
     protocol = trainer.protocol
     done = place.epoch * len(train) + place.tally.images
-    with progress(total=protocol.epochs * len(train), done=done, what=f"train {member}", unit="image") as advance:
+    with progress(
+        total=protocol.epochs * len(train), done=done, what=f"train {member}", unit="image"
+    ) as advance:
         for epoch in range(place.epoch, protocol.epochs):
             begun = time.monotonic()
             images_before = place.tally.images
@@ -199,7 +211,7 @@ def _epoch(
         if not math.isfinite(place.tally.loss):
             raise UserError(
                 f"member {member}", f"the loss is no longer a number at update {update + 1}",
-                found=f"lr {lr:g}", fix="Lower lr, or look at init.std and the biases.",
+                found=f"lr {lr:g}", fix="Lower lr, or look at the initial std and biases.",
             )  # fmt: skip
         place.batch = number + 1
         if checkpoints.is_due():

@@ -39,7 +39,9 @@ def test_mean_is_taken_under_the_crop_and_reflected_with_it():
 
 def test_no_mirror_means_no_reflection():
     reflected, plain = (
-        training_batch(IMAGES, draws([0, 0], [0, 1], [True, True]), torch.zeros(4, 5, 3), None, 3, mirror=mirror)
+        training_batch(
+            IMAGES, draws([0, 0], [0, 1], [True, True]), torch.zeros(4, 5, 3), None, 3, mirror=mirror
+        )
         for mirror in (True, False)
     )
     assert torch.equal(plain, reflected.flip(3))
@@ -49,7 +51,9 @@ def test_no_mirror_means_no_reflection():
 def test_noise_adds_one_value_per_image_and_channel():
     noise = torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, -5.0]])
     plain, noisy = (
-        training_batch(IMAGES, draws([0, 0], [0, 0], [False, False]), torch.zeros(4, 5, 3), value, 3, mirror=True)
+        training_batch(
+            IMAGES, draws([0, 0], [0, 0], [False, False]), torch.zeros(4, 5, 3), value, 3, mirror=True
+        )
         for value in (None, noise)
     )
     torch.testing.assert_close(noisy - plain, noise[:, :, None, None].expand(2, 3, 3, 3))
@@ -58,7 +62,9 @@ def test_noise_adds_one_value_per_image_and_channel():
 def test_noise_has_the_covariance_of_the_pca_in_standard_deviations():
     """Spread along p1 of the published PCA: 0.1 * 121.78, about 12 grey levels; eigenvalues would give 1,483."""
     stddev = torch.tensor([121.780, 37.094, 19.721])
-    vectors = torch.linalg.qr(torch.tensor([[0.5635, 0.7126, 0.4180], [0.5762, 0.0235, -0.8170], [0.592, -0.7012, 0.3973]]))[0].T
+    vectors = torch.linalg.qr(
+        torch.tensor([[0.5635, 0.7126, 0.4180], [0.5762, 0.0235, -0.8170], [0.592, -0.7012, 0.3973]])
+    )[0].T
     alphas = torch.from_numpy(np.random.default_rng(0).standard_normal((200_000, 3), dtype=np.float32))
     noise = colour_noise(alphas, stddev, vectors, 0.1)
     expected = 0.01 * vectors.T @ torch.diag(stddev**2) @ vectors
@@ -75,8 +81,12 @@ def test_views_are_corners_and_centre_and_their_reflections():
 
 
 def test_views_of_an_image_and_of_its_mirror_are_the_same_set():
-    images = torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (2, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     mean = torch.zeros(8, 8, 3)
+
     def views(of):
         return sorted(view_batch(of, mean, place, 6)[0].numpy().tobytes() for place in view_places(8, 6))
+
     assert views(images) == views(images.flip(2))

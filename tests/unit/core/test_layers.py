@@ -35,7 +35,10 @@ def test_counter_agrees_on_a_network_known_elsewhere():
     """torchvision's AlexNet, by our configuration: 61,100,840 parameters."""
     widths = {"conv1": 64, "conv2": 192, "conv3": 384, "conv4": 256, "conv5": 256}
     layers = {name: {"maps": maps} for name, maps in widths.items()}
-    assert sum(layer.num_parameters for layer in plan_layers(network(layers=layers, columns=1), 1000, 224)) == 61_100_840
+    assert (
+        sum(layer.num_parameters for layer in plan_layers(network(layers=layers, columns=1), 1000, 224))
+        == 61_100_840
+    )
 
 
 def test_sides_are_the_papers():
@@ -59,14 +62,14 @@ def test_removed_layer_is_gone():
 
 def test_full_size_deviations_are_the_papers_with_and_without_the_gain_rule():
     for keep_gain in (False, True):
-        stds = initial_stds(network(init={"std": 0.01, "keep_gain": keep_gain}), 1000, 224)
+        stds = initial_stds(network(keep_gain=keep_gain), 1000, 224)
         assert set(stds.values()) == {0.01}
 
 
 def test_gain_rule_keeps_the_variance_of_a_units_sum():
     """Hand-worked: conv1 sums 363 inputs at full size and 75 with a kernel of 5; 0.01 * sqrt(363 / 75) = 0.022."""
     size = {"width": 0.5, "conv1": {"kernel": 5, "stride": 1, "pad": 2, "pad_end": 2}}
-    stds = initial_stds(network(size=size, init={"keep_gain": True}), 20, 28)
+    stds = initial_stds(network(size=size, keep_gain=True), 20, 28)
     assert stds["conv1"] == pytest.approx(0.022)
     assert stds["conv2"] == pytest.approx(0.01 * 2**0.5)
 

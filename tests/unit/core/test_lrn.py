@@ -23,7 +23,9 @@ def test_six_maps_give_the_hand_worked_values(alpha, k, expected):
 
 
 def test_k_of_one_gives_the_hand_worked_first_value():
-    assert local_response_norm(SIX_MAPS, 5, 2e-5, 0.75, 1.0).flatten()[0].item() == pytest.approx(36.741959, abs=5e-7)
+    assert local_response_norm(SIX_MAPS, 5, 2e-5, 0.75, 1.0).flatten()[0].item() == pytest.approx(
+        36.741959, abs=5e-7
+    )
 
 
 def test_ones_give_mirrored_values_since_the_window_is_cut_at_both_ends():
@@ -45,12 +47,16 @@ def test_equals_its_plain_twin(groups, maps, size, beta, images, seed):
         images, groups * maps, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
     )
     got = local_response_norm(values, size, 0.3, beta, 2.0, groups)
-    torch.testing.assert_close(got, lrn_reference(values, size, 0.3, beta, 2.0, groups), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        got, lrn_reference(values, size, 0.3, beta, 2.0, groups), rtol=1e-12, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("beta", [0.75, 0.6])
 def test_backward_pass_is_the_gradient(beta):
-    values = torch.randn(2, 8, 2, 2, dtype=torch.float64, requires_grad=True, generator=torch.Generator().manual_seed(1))
+    values = torch.randn(
+        2, 8, 2, 2, dtype=torch.float64, requires_grad=True, generator=torch.Generator().manual_seed(1)
+    )
     assert torch.autograd.gradcheck(lambda x: local_response_norm(x, 5, 0.3, beta, 2.0, 2), values)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -12,7 +14,9 @@ from hypothesis.extra import numpy as arrays
 from alexnet.core.metrics import is_top1_correct, is_top5_correct, rank, top1_error, top5_error
 
 PROBS = arrays.arrays(
-    np.float32, st.tuples(st.integers(1, 6), st.integers(1, 7)), elements=st.sampled_from([0.0, 0.125, 0.25, 0.5])
+    np.float32,
+    st.tuples(st.integers(1, 6), st.integers(1, 7)),
+    elements=st.sampled_from([0.0, 0.125, 0.25, 0.5]),
 )
 
 
@@ -20,7 +24,8 @@ def test_rank_puts_the_best_first() -> None:
     labels, top_probs = rank(np.array([[0.1, 0.6, 0.3], [0.5, 0.2, 0.3]], np.float32), 2)
     assert labels.tolist() == [[1, 2], [0, 2]]
     assert top_probs == pytest.approx(np.array([[0.6, 0.3], [0.5, 0.3]], np.float32))
-    assert (labels.dtype, top_probs.dtype) == (np.int32, np.float32)
+    assert labels.dtype == np.int32
+    assert top_probs.dtype == np.float32
 
 
 def test_of_equal_probabilities_the_lower_label_comes_first() -> None:
@@ -50,7 +55,7 @@ def test_nan_is_refused() -> None:
 
 @given(PROBS, st.integers(1, 7))
 def test_rank_equals_a_plain_sort(probs: npt.NDArray[np.float32], k: int) -> None:
-    expected = [sorted(range(len(row)), key=lambda label: (-row[label], label))[:k] for row in probs.tolist()]  # noqa: B023
+    expected = [sorted(range(len(row)), key=lambda label: (-row[label], label))[:k] for row in probs.tolist()]
     assert rank(probs, k)[0].tolist() == expected
 
 
@@ -73,7 +78,7 @@ def test_without_images_there_is_no_error() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.permutations(range(8))), min_size=1), st.randoms())
 def test_errors_are_fractions_and_do_not_depend_on_the_order(
-    images: list[tuple[int, list[int]]], random: np.random.Generator
+    images: list[tuple[int, list[int]]], random: Random
 ) -> None:
     def errors() -> tuple[float, float]:
         labels = np.array([label for label, _ in images])

@@ -26,8 +26,18 @@ def tiny_set(classes=4, each=4):
 
 
 def train(variant="two_columns", updates=40, **changes):
-    settings = {"crop": CROP, "mirror": False, "colour_std": 0.1, "batch": 16, "epochs": updates, "lr": 0.005, "drops": []}
-    trainer = Trainer(build(variant, classes=4, seed=1), protocol(**{**settings, **changes}), colours(), seed=1)
+    settings = {
+        "crop": CROP,
+        "mirror": False,
+        "colour_std": 0.1,
+        "batch": 16,
+        "epochs": updates,
+        "lr": 0.005,
+        "drops": [],
+    }
+    trainer = Trainer(
+        build(variant, classes=4, seed=1), protocol(**{**settings, **changes}), colours(), seed=1
+    )
     images, labels = tiny_set()
     tally = Tally()
     for update in range(updates):
@@ -48,7 +58,9 @@ def test_a_tiny_set_is_learned_to_zero_error(variant):
 
 def test_training_is_repeatable_to_the_bit():
     first, again = train(updates=5)[0], train(updates=5)[0]
-    assert all(torch.equal(a, b) for a, b in zip(first.network.parameters(), again.network.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.network.parameters(), again.network.parameters(), strict=True)
+    )
 
 
 def test_seed_of_training_matters_beyond_the_initial_weights():
@@ -58,7 +70,10 @@ def test_seed_of_training_matters_beyond_the_initial_weights():
 
 def test_biases_do_not_decay():
     """One update at the same gradients: decay changes every weight and no bias."""
-    with_decay, without = train(updates=1, weight_decay=0.5)[0].network, train(updates=1, weight_decay=0.0)[0].network
+    with_decay, without = (
+        train(updates=1, weight_decay=0.5)[0].network,
+        train(updates=1, weight_decay=0.0)[0].network,
+    )
     assert not torch.equal(with_decay.conv2.weight, without.conv2.weight)
     assert torch.equal(with_decay.conv2.bias, without.conv2.bias)
 

@@ -52,7 +52,9 @@ def make_predictions(
         "keys": [f"{split}_{image:08d}.JPEG" for image in range(num_images)],
         "labels": labels,
         "ten": view(_probs(labels, far, near), keep_probs=keep_probs),
-        "centre": view(_probs(labels, far if centre_far is None else centre_far, near), keep_probs=keep_probs),
+        "centre": view(
+            _probs(labels, far if centre_far is None else centre_far, near), keep_probs=keep_probs
+        ),
         "reason": None,
     }
     return Predictions(**{**made, **changes})
@@ -63,7 +65,9 @@ def make_unlabelled(member: str, split: str, reason: str | None) -> Predictions:
     return make_predictions(member, split, labels=np.full(20, -1, np.int64), reason=reason)
 
 
-def _probs(labels: npt.NDArray[np.int64], far: Collection[int], near: Collection[int]) -> npt.NDArray[np.float32]:
+def _probs(
+    labels: npt.NDArray[np.int64], far: Collection[int], near: Collection[int]
+) -> npt.NDArray[np.float32]:
     probs = np.empty((len(labels), NUM_CLASSES), np.float32)
     for image, label in enumerate(labels):
         probs[image] = np.roll(BEST_FIRST, label + 1 if image in far else label)
