@@ -125,7 +125,7 @@ def check_data(checked: params.AllParams, targets: Mapping[str, Path]) -> None:
 
 def leave_out(document: CommentedMap, given: set[str]) -> None:
     """Removes data sets whose source was not given, and every member that needs one; says why in `left_out`."""
-    reasons = {}
+    reasons = dict(document["left_out"])  # a profile that removes a data set says why
     for kind in KINDS:
         for name, dataset in list(document["datasets"][kind].items()):
             needed = _link_name(dataset)

@@ -226,7 +226,7 @@ def _path_in(data: Any, location: tuple[int | str, ...]) -> list[str]:
     path = []
     for step, key in enumerate(location):
         if (isinstance(data, Mapping) and key in data) or (isinstance(data, list) and isinstance(key, int)):
-            data = data[key]
+            data = data[int(key)]
         elif step != len(location) - 1 or key == "[key]":
             continue
         path.append(str(key))

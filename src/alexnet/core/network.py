@@ -79,7 +79,7 @@ def initialize(network: Network, stds: Mapping[str, float], seed: int) -> None:
     with torch.no_grad():
         for layer in network.layers:
             module = network.get_submodule(layer.name)
-            assert isinstance(module, nn.Conv2d | nn.Linear)
+            assert isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None
             drawn = torch.randn(module.weight.shape, generator=generator, dtype=torch.float32)
             module.weight.copy_(drawn * stds[layer.name])
             module.bias.fill_(layer.bias)

@@ -105,7 +105,7 @@ class Trainer:
         """Updates weights with decay and biases without it (the rule of §5 is given for weights)."""
         for is_bias in (False, True):
             names = [name for name, _ in self.network.named_parameters() if name.endswith("bias") == is_bias]
-            weights = [self.network.get_parameter(name) for name in names]
+            weights: list[Tensor] = [self.network.get_parameter(name) for name in names]
             gradients = [weight.grad for weight in weights if weight.grad is not None]
             assert len(gradients) == len(weights)
             decay = 0.0 if is_bias else self.protocol.weight_decay

@@ -120,3 +120,11 @@ def test_window_behaves_as_a_file_of_its_own(tmp_path: Path) -> None:
         window = Window(descriptor, 3, 4)
         assert (window.read(2), window.tell(), window.read(), window.read()) == (b"34", 2, b"56", b"")
         assert (window.seek(-1, 2), window.read(9)) == (3, b"6")
+
+
+def test_member_that_runs_past_the_end_is_named_with_both_sizes(tmp_path: Path) -> None:
+    path = _write(tmp_path / "x.tar", tar({"a.JPEG": b"1" * 5000})[:3000])
+    with pytest.raises(
+        UserError, match=r"cut short in member 'a\.JPEG', found 3,000 bytes, expected at least 5,512"
+    ):
+        list(scan_tar(path))
