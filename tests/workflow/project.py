@@ -67,8 +67,10 @@ class Project:
 
     def assert_idle(self) -> None:
         """Neither engine has anything to do."""
-        assert "up to date" in self.dvc("status")
-        assert "Nothing to be done" in self.snakemake("--dry-run")
+        status = self.dvc("status")
+        assert "up to date" in status, status
+        dry = self.snakemake("--dry-run")
+        assert "Nothing to be done" in dry, dry
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replaces one text in a file."""

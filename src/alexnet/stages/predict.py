@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from alexnet.core.metrics import rank
 from alexnet.core.network import Network
@@ -49,17 +50,17 @@ def run(
         )  # fmt: skip
     device = open_device(device_name, threads)
     images = open_split(data, split)
-    ten, centre = _probs(
+    mean_image = read_colours(stats).mean_image.to(device)
+    keep_probs = num_classes <= params.store_probs_up_to
+    ten, centre = _predict_views(
         f"predict {member} {split}",
         network.to(device),
         images,
-        stats,
+        mean_image,
         crop,
         params.batch,
-        device,
-        num_classes,
+        keep_probs=keep_probs,
     )
-    keep_probs = num_classes <= params.store_probs_up_to
     write_predictions(
         output,
         Predictions(
@@ -69,38 +70,52 @@ def run(
             num_classes=num_classes,
             keys=list(images.keys),
             labels=images.labels,
-            ten=_view(ten, keep_probs=keep_probs),
-            centre=_view(centre, keep_probs=keep_probs),
-            reason=manifest.splits[split].reason,
+            ten=ten,
+            centre=centre,
+            reason=images.reason,
+            synsets_sha256=_hash_classes([synset.wnid for synset in manifest.synsets]),
         ),
     )
 
 
-def _probs(
+def _predict_views(
     what: str,
     network: Network,
     images: PreparedSplit,
-    stats: Path,
+    mean_image: Tensor,
     crop: int,
     batch: int,
-    device: torch.device,
-    num_classes: int,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Probabilities (N, classes) of the ten views' mean and of the centre view, in one pass over the images."""
-    mean_image = read_colours(stats).mean_image.to(device)
-    ten = np.empty((len(images), num_classes), np.float32)
-    centre = np.empty_like(ten)
+    *,
+    keep_probs: bool,
+) -> tuple[ViewPredictions, ViewPredictions]:
+    """Predictions of the ten views' mean and of the centre view, in one pass over the images.
+
+    Of more classes than are kept only the best of each batch stay in memory: all would be hundreds of gigabytes.
+    """
+    num_classes = network.layers[-1].outputs
+    views = [_no_predictions(len(images), num_classes, keep_probs=keep_probs) for _ in range(2)]
     with progress(total=len(images), what=what, unit="image") as advance:
         for indices in batches(np.arange(len(images)), batch):
-            some = torch.from_numpy(images.read(indices)).to(device)
-            for probs, all_probs in zip(
-                view_probs(network, some, mean_image, crop), (ten, centre), strict=True
-            ):
-                all_probs[indices] = probs.cpu().numpy()
+            some = torch.from_numpy(images.read(indices)).to(mean_image.device)
+            for view, tensor in zip(views, view_probs(network, some, mean_image, crop), strict=True):
+                probs = tensor.cpu().numpy()
+                view.labels[indices], view.top_probs[indices] = rank(probs, BEST)
+                if view.probs is not None:
+                    view.probs[indices] = probs
             advance(len(indices))
-    return ten, centre
+    return views[0], views[1]
 
 
-def _view(probs: npt.NDArray[np.float32], *, keep_probs: bool) -> ViewPredictions:
-    labels, top_probs = rank(probs, min(BEST, probs.shape[1]))
-    return ViewPredictions(labels, top_probs, probs.astype(np.float16) if keep_probs else None)
+def _no_predictions(num_images: int, num_classes: int, *, keep_probs: bool) -> ViewPredictions:
+    """Room for the predictions of one view."""
+    best = min(BEST, num_classes)
+    return ViewPredictions(
+        np.empty((num_images, best), np.int32),
+        np.empty((num_images, best), np.float32),
+        np.empty((num_images, num_classes), np.float16) if keep_probs else None,
+    )
+
+
+def _hash_classes(wnids: list[str]) -> str:
+    """A hash of the classes in the order of their labels: nets that are averaged must agree in it."""
+    return hashlib.sha256("\n".join(wnids).encode()).hexdigest()
