@@ -58,6 +58,7 @@ for stage in stages:
             [flag_output(stage, path) for path in stage.outputs],
         log:
             f"logs/{stage.name}.log",
+        priority: stage.priority
         threads: getattr(machine, stage.threads) if stage.threads else 1
         resources:
             gpu=stage.gpu if machine.uses_gpu else 0,

@@ -52,6 +52,7 @@ class Stage:
     parents: list[str]
     threads: str | None  # the setting of machine.yaml that says how many
     gpu: int
+    priority: int  # how many stages wait for it: long chains first, or they are left over at the end
     token: str = ""
 
     @property
@@ -174,6 +175,7 @@ def read_stages(repo: Any, gates: set[str]) -> Iterator[Stage]:
             parents=list(dict.fromkeys(made[path].addressing for path in inputs)),
             threads=meta.get("threads"),
             gpu=meta.get("gpu", 0),
+            priority=len(networkx.ancestors(graph, stage)),
         )
 
 
