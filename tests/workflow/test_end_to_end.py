@@ -17,7 +17,7 @@ import yaml
 from tests.workflow.project import Project, configure_small, copy_project
 
 COMMAND = [sys.executable, "-m", "alexnet.cli"]
-LONG = "cnn1"  # trains long enough for a checkpoint
+LONG = "cnn1"  # trains long enough to be killed on its way
 
 
 def member(
@@ -36,7 +36,7 @@ def member(
 
 
 MEMBERS = {
-    LONG: member("cnn", "ilsvrc2012", "two_columns", 1, epochs=24),
+    LONG: member("cnn", "ilsvrc2012", "two_columns", 1, epochs=12),
     "cnn2": member("cnn", "ilsvrc2012", "two_columns", 2),
     "pretrained1": member("pretrained", "fall2011", "six_conv", 6),
     "finetuned1": member("cnn*", "ilsvrc2012", "six_conv", 8, start="pretrained1"),
@@ -46,6 +46,7 @@ MEMBERS = {
 def make_project(folder: Path) -> Project:
     """A project with few images, four members and two data sets."""
     project = copy_project(folder, COMMAND)
+    project.edit("src/alexnet/data/checkpoint.py", "LEAST_PAUSE_S = 10.0", "LEAST_PAUSE_S = 0.1")
     demo = project.path("configs/demo.yaml")
     profile = yaml.safe_load(demo.read_text())
     datasets = profile["datasets"]
@@ -78,7 +79,7 @@ def by_dvc(tmp_path_factory: pytest.TempPathFactory) -> Project:
     while not list(project.folder.glob(f".ckpt/{LONG}-*/checkpoint.safetensors")):
         assert process.poll() is None, "it ended before there was a checkpoint"
         assert time.monotonic() < end, "no checkpoint appeared"
-        time.sleep(0.2)
+        time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     project.snakemake(f"train_{LONG}")
