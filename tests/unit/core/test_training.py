@@ -56,11 +56,10 @@ def test_a_tiny_set_is_learned_to_zero_error(variant):
 
 
 def test_a_narrow_net_with_the_papers_deviation_does_not_learn_and_the_gain_rule_is_why():
-    """ln 4 = 1.386: with 0.01 the signal dies on its way, with the full-size gain the same set is learned."""
-    for keep_gain, learns in ((False, False), (True, True)):
-        _, tally = train(updates=300, keep_gain=keep_gain)
-        assert (tally.loss / tally.images < 1.0) == learns
-        assert learns or tally.loss / tally.images == pytest.approx(1.386, abs=0.03)
+    """ln 4 = 1.386: with 0.01 the signal dies on its way; with the full-size gain the set is learned by now."""
+    papers, kept = (train(updates=200, keep_gain=keep_gain)[1] for keep_gain in (False, True))
+    assert 1.3 < papers.loss / papers.images < 1.45
+    assert kept.loss / kept.images < 0.1
 
 
 def test_training_is_repeatable_to_the_bit():
