@@ -225,8 +225,10 @@ def _path_in(data: Any, location: tuple[int | str, ...]) -> list[str]:
     """The keys of `location` that stand in the file; pydantic adds the names of alternatives."""
     path = []
     for step, key in enumerate(location):
-        if (isinstance(data, Mapping) and key in data) or (isinstance(data, list) and isinstance(key, int)):
-            data = data[int(key)]
+        if isinstance(data, Mapping) and key in data:  # noqa: SIM114 (types: each container has its own key)
+            data = data[key]
+        elif isinstance(data, list) and isinstance(key, int):
+            data = data[key]
         elif step != len(location) - 1 or key == "[key]":
             continue
         path.append(str(key))
