@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("split", choices=("val", "test"))
     table = add("table", _table, "write one of the paper's tables, ours beside it")
     table.add_argument("table", choices=TABLES)
+    table.add_argument(
+        "--show", action="store_true", help="print the table as it is in results/, in percent, instead"
+    )
     add("metrics", _metrics, "collect every number into results/metrics.json")
     return parser
 
@@ -176,8 +179,11 @@ def _table(options: argparse.Namespace) -> None:
     from alexnet import params
     from alexnet.stages import table
 
-    loaded = params.load()
     output = paths.table_file(options.table)
+    if options.show:
+        print(table.render(output), end="")
+        return
+    loaded = params.load()
     table.run(options.table, loaded.members, loaded.left_out, loaded.tables, paths.PREDICTIONS, output)
 
 
@@ -187,14 +193,7 @@ def _metrics(_: argparse.Namespace) -> None:
 
     loaded = params.load()
     tables = [paths.table_file(table) for table in TABLES]
-    metrics.run(
-        loaded.members,
-        loaded.left_out,
-        loaded.tables,
-        paths.PREDICTIONS,
-        tables,
-        paths.RESULTS / "metrics.json",
-    )
+    metrics.run(loaded.members, paths.PREDICTIONS, tables, paths.RESULTS / "metrics.json")
 
 
 def _pin_threads(threads: int) -> None:

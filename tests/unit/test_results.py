@@ -7,7 +7,19 @@ import pandas as pd
 import pytest
 
 RESULTS = Path(__file__).parents[2] / "results"
-COLUMNS = "model split metric value ci_low ci_high ci_over n paper difference reason".split()
+COLUMNS = [
+    "model",
+    "split",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    "ci_over",
+    "n",
+    "paper",
+    "difference",
+    "reason",
+]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +43,9 @@ def test_each_figure_of_the_papers_table_has_a_row_and_each_of_ours_a_value(tabl
     assert list(frame.columns) == COLUMNS
     assert len(frame) == rows
     quoted = frame["reason"] == "quoted from the paper"
-    assert frame.loc[~quoted, ["value", "ci_low", "ci_high", "n", "paper", "difference"]].notna().all(axis=None)
+    assert (
+        frame.loc[~quoted, ["value", "ci_low", "ci_high", "n", "paper", "difference"]].notna().all(axis=None)
+    )
     assert frame.loc[quoted, "value"].isna().all() and frame.loc[quoted, "paper"].notna().all()
 
 

@@ -15,7 +15,9 @@ def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_stage(name: str, inputs: list[str], outputs: list[str], parents: list[str]) -> Stage:
-    return Stage(name, inputs, outputs, folders=[], marks=[], parents=parents, threads=None, gpu=0, priority=0)
+    return Stage(
+        name, inputs, outputs, folders=[], marks=[], parents=parents, threads=None, gpu=0, priority=0
+    )
 
 
 def make_file(path: str, seconds: int) -> None:

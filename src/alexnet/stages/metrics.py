@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from alexnet.core.intervals import TableParams
 from alexnet.core.predictions import Predictions
 from alexnet.data.predictions import read_members
 from alexnet.data.whole import write_whole
@@ -23,8 +22,6 @@ Read = Mapping[str, Mapping[str, Predictions]]
 
 def run(
     members: Mapping[str, MemberLine],
-    left_out: Mapping[str, str],  # noqa: ARG001 (every stage of the report is called alike)
-    params: TableParams,  # noqa: ARG001
     predictions: Path,
     tables: Sequence[Path],
     output: Path,

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
+
 from alexnet.core.intervals import TableParams
 from alexnet.data.predictions import read_members
 from alexnet.data.whole import write_whole
+from alexnet.errors import UserError
 from alexnet.report.paper import TABLES, Ensemble, MemberLine, members_of
-from alexnet.report.tables import make_table, to_csv
+from alexnet.report.tables import make_table, to_csv, to_markdown
 
 
 def run(
@@ -32,3 +35,11 @@ def run(
         predictions, known.dataset, own, known.splits, probs_of=("ten",) if is_averaged else ()
     )
     write_whole(output, to_csv(make_table(known, own, read, left_out, params.confidence)))
+
+
+def render(table: Path) -> str:
+    """A table that was written, as Markdown with errors in percent. Raises UserError if it is not there."""
+    try:
+        return to_markdown(pd.read_csv(table))
+    except FileNotFoundError:
+        raise UserError(str(table), "is missing", fix=f"Build it: dvc repro {table.stem}.") from None

@@ -45,7 +45,7 @@ def build(folder: Path) -> Path:
     tables = [folder / f"{name}.csv" for name in TABLES]
     for path in tables:
         table.run(path.stem, MEMBERS, LEFT_OUT, PARAMS, folder, path)
-    metrics.run(MEMBERS, LEFT_OUT, PARAMS, folder, tables, folder / "metrics.json")
+    metrics.run(MEMBERS, folder, tables, folder / "metrics.json")
     return folder / "metrics.json"
 
 
@@ -105,12 +105,12 @@ def test_equal_predictions_make_equal_bytes(tmp_path: Path) -> None:
 
 def test_a_missing_table_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        metrics.run({}, {}, PARAMS, tmp_path, [tmp_path / "table1.csv"], tmp_path / "metrics.json")
+        metrics.run({}, tmp_path, [tmp_path / "table1.csv"], tmp_path / "metrics.json")
     assert str(caught.value) == (
         f"{tmp_path / 'table1.csv'}: the table is missing. Run `alexnet table table1` first."
     )
 
 
 def test_without_members_there_are_no_effects(tmp_path: Path) -> None:
-    metrics.run({}, {}, PARAMS, tmp_path, [], tmp_path / "metrics.json")
+    metrics.run({}, tmp_path, [], tmp_path / "metrics.json")
     assert json.loads((tmp_path / "metrics.json").read_text()) == {}

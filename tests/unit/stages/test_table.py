@@ -74,3 +74,17 @@ def test_without_members_nothing_is_read(tmp_path: Path) -> None:
     assert set(pd.read_csv(tmp_path / "table1.csv").reason) == {
         "quoted from the paper", "ilsvrc2010 was left out: no archives"
     }  # fmt: skip
+
+
+def test_a_written_table_is_shown_in_percent(tmp_path: Path) -> None:
+    path = tmp_path / "table2.csv"
+    path.write_text(
+        "model,split,metric,value,ci_low,ci_high,ci_over,n,paper,difference,reason\n"
+        "1 CNN,val,top1_error,0.38,0.36,0.4,seeds,5,0.407,-0.027,\n"
+    )
+    assert "| 1 CNN | val | top-1 | 38.0" in table.render(path)
+
+
+def test_a_table_that_is_not_there_is_told_how_to_build(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"table2.csv: is missing. Build it: dvc repro table2."):
+        table.render(tmp_path / "table2.csv")
