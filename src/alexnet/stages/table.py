@@ -40,6 +40,6 @@ def run(
 def render(table: Path) -> str:
     """A table that was written, as Markdown with errors in percent. Raises UserError if it is not there."""
     try:
-        return to_markdown(pd.read_csv(table))
+        return to_markdown(pd.read_csv(table, dtype={"n": "Int64"}))
     except FileNotFoundError:
         raise UserError(str(table), "is missing", fix=f"Build it: dvc repro {table.stem}.") from None

@@ -82,7 +82,7 @@ def test_a_written_table_is_shown_in_percent(tmp_path: Path) -> None:
         "model,split,metric,value,ci_low,ci_high,ci_over,n,paper,difference,reason\n"
         "1 CNN,val,top1_error,0.38,0.36,0.4,seeds,5,0.407,-0.027,\n"
     )
-    assert "| 1 CNN | val | top-1 | 38.0" in table.render(path)
+    assert "| 1 CNN | val | top-1 | 38.0 | 36.0–40.0 over 5 seeds | 40.7 | -2.7 |" in table.render(path)
 
 
 def test_a_table_that_is_not_there_is_told_how_to_build(tmp_path: Path) -> None:
