@@ -21,12 +21,12 @@ test: $(VENV)/installed-test
 	python workflow/code_deps.py
 	pytest
 
-$(VENV)/python:
+$(VENV)/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; found " + sys.version.split()[0] + ". Say make PYTHON=/path/to/python3.")'
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/installed: $(VENV)/python requirements.txt pyproject.toml
+$(VENV)/installed: $(VENV)/made requirements.txt pyproject.toml
 	$(PIP) install --constraint requirements.txt pip setuptools
 	$(INSTALL) .
 	@touch $@

@@ -66,4 +66,4 @@ for stage in stages:
             stage=stage.name,
             python=sys.executable,
         shell:
-            "ALEXNET_WORKERS={threads} {params.python} workflow/repro.py {params.stage} > {log} 2>&1"
+            "{params.python} workflow/repro.py {params.stage} > {log} 2>&1"

@@ -12,10 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from alexnet import paths
 from alexnet.errors import UserError
 
-WORKERS_VARIABLE = (
-    "ALEXNET_WORKERS"  # set by whoever runs several stages side by side and gives each its share
-)
-
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -41,17 +37,11 @@ class Machine(BaseModel):
 
 
 def read_machine(path: Path = paths.MACHINE) -> Machine:
-    """The settings in machine.yaml, or the defaults where it has none; workers at most $ALEXNET_WORKERS.
+    """The settings in machine.yaml, or the defaults where it has none.
 
     Raises UserError if an unknown key or an impossible value stands there.
     """
-    machine = _parse(path, _read(path))
-    share = os.environ.get(WORKERS_VARIABLE)
-    return (
-        machine
-        if share is None
-        else machine.model_copy(update={"workers": min(machine.workers, _share(share))})
-    )
+    return _parse(path, _read(path))
 
 
 def _read(path: Path) -> object:
@@ -78,9 +68,3 @@ def _parse(path: Path, data: object) -> Machine:
         raise UserError(
             where, "has a wrong value", found=repr(mistake["input"]), expected=expected, fix="Correct it."
         ) from None
-
-
-def _share(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"${WORKERS_VARIABLE}", "is no number of processes", found=text, expected="1 or more")
-    return int(text)

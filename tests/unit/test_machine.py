@@ -5,12 +5,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.machine import WORKERS_VARIABLE, read_machine
-
-
-@pytest.fixture(autouse=True)
-def _without_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(WORKERS_VARIABLE, raising=False)
+from alexnet.machine import read_machine
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -33,14 +28,6 @@ def test_settings_in_the_file_count(tmp_path: Path) -> None:
     machine = read_machine(write(tmp_path, "threads: 3\nworkers: 5\ndevice: cpu\n"))
     assert (machine.threads, machine.workers, machine.device) == (3, 5, "cpu")
     assert not machine.uses_gpu
-
-
-def test_workers_are_at_most_the_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = write(tmp_path, "workers: 5\n")
-    monkeypatch.setenv(WORKERS_VARIABLE, "2")
-    assert read_machine(file).workers == 2
-    monkeypatch.setenv(WORKERS_VARIABLE, "9")
-    assert read_machine(file).workers == 5
 
 
 @pytest.mark.parametrize(
@@ -70,9 +57,3 @@ def test_a_mistake_is_said_with_what_was_expected(tmp_path: Path, text: str, mes
     with pytest.raises(UserError) as caught:
         read_machine(write(tmp_path, text))
     assert message in str(caught.value)
-
-
-def test_a_share_that_is_no_number_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(WORKERS_VARIABLE, "many")
-    with pytest.raises(UserError, match=r"ALEXNET_WORKERS: is no number of processes, found many"):
-        read_machine(tmp_path / "machine.yaml")
