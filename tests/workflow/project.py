@@ -84,7 +84,8 @@ class Project:
         found: State = {}
         for file in sorted(self.folder.rglob("*")):
             name = file.relative_to(self.folder).as_posix()
-            if name.startswith(OWN_FILES) or (file.is_dir() and not file.is_symlink()):
+            is_own = name.startswith(OWN_FILES) or "__pycache__" in file.parts  # Python's caches are its own too
+            if is_own or (file.is_dir() and not file.is_symlink()):
                 continue
             status = file.lstat()
             content = str(file.readlink()) if file.is_symlink() else file.read_bytes().hex()
