@@ -84,7 +84,8 @@ class Project:
         found: State = {}
         for file in sorted(self.folder.rglob("*")):
             name = file.relative_to(self.folder).as_posix()
-            is_own = name.startswith(OWN_FILES) or "__pycache__" in file.parts  # Python's caches are its own too
+            # What Python compiled is its own business too.
+            is_own = name.startswith(OWN_FILES) or "__pycache__" in file.parts
             if is_own or (file.is_dir() and not file.is_symlink()):
                 continue
             status = file.lstat()
