@@ -3,7 +3,7 @@
 import sys
 
 from alexnet.errors import UserError
-from alexnet.machine import read_machine
+from alexnet.machine import count_devices, read_machine, usable_gpus
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, f"{workflow.basedir}/workflow")
@@ -31,10 +31,13 @@ if config:
         "--config: DVC reads params.yaml alone, so edit that, or run `alexnet configure`."
     )
 try:
-    machine = read_machine()
+    gpus = len(usable_gpus())
+    takes = count_devices(read_machine(), gpus)
     stages, keep_dates = open_engine(workflow.is_main_process, check_params)
 except (UserError, BridgeError) as error:
     raise WorkflowError(str(error)) from None
+if "gpu" not in workflow.global_resources:  # --resources gpu=N lets fewer run at once
+    workflow.register_resource("gpu", gpus)
 
 
 onstart:
@@ -59,9 +62,9 @@ for stage in stages:
         log:
             f"logs/{stage.name}.log",
         priority: stage.priority
-        threads: getattr(machine, stage.threads) if stage.threads else 1
+        threads: takes[stage.threads] if stage.threads else 1
         resources:
-            gpu=stage.gpu if machine.uses_gpu else 0,
+            gpu=takes[stage.gpu] if stage.gpu else 0,
         params:
             stage=stage.name,
             python=sys.executable,

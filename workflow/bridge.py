@@ -50,8 +50,8 @@ class Stage:
     folders: list[str]  # those of `outputs` that are folders
     marks: list[str]  # those that are marks
     parents: list[str]
-    threads: str | None  # the setting of machine.yaml that says how many
-    gpu: int
+    threads: str | None  # names in alexnet.machine.count_devices of how many it takes; 1 if None
+    gpu: str | None  # none if None
     priority: int  # how many stages wait for it: long chains first, or they are left over at the end
     token: str = ""
 
@@ -174,7 +174,7 @@ def read_stages(repo: Any, gates: set[str]) -> Iterator[Stage]:
             marks=[path for path in outputs if path not in made],
             parents=list(dict.fromkeys(made[path].addressing for path in inputs)),
             threads=meta.get("threads"),
-            gpu=meta.get("gpu", 0),
+            gpu=meta.get("gpu"),
             priority=len(networkx.ancestors(graph, stage)),
         )
 

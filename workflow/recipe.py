@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,8 +23,16 @@ def compose(command: str, sections: list[str]) -> str:
         for file in stage_modules(SRC, command)
     ]
     params = yaml.safe_load(Path("params.yaml").read_text()) if sections else {}
-    lines += [f"{section}: {json.dumps(params[section])}" for section in sections]
+    lines += [f"{section}: {json.dumps(find_section(params, section))}" for section in sections]
     return "\n".join(lines) + "\n"
+
+
+def find_section(params: dict[str, Any], section: str) -> Any:
+    """A section of params.yaml by its keys, dots between them."""
+    found: Any = params
+    for key in section.split("."):
+        found = found[key]
+    return found
 
 
 def main(arguments: list[str]) -> None:

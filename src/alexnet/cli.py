@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from alexnet import paths
 from alexnet.errors import UserError
+from alexnet.launch import joined, launch, report
+
+if TYPE_CHECKING:
+    from alexnet.claims import Claim
+    from alexnet.machine import Plan
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -21,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.command(options)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        report(f"error: {error}")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -57,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     predict = add("predict", _predict, "predict a split with a member: ten views and the centre view")
     predict.add_argument("member", help="a member of params.yaml")
     predict.add_argument("split", choices=("val", "test"))
+    predict.add_argument(
+        "--features",
+        metavar="FILE",
+        help="write the features of fc7 too, an array (images, units) in .npy format",
+    )
     table = add("table", _table, "write one of the paper's tables, ours beside it")
     table.add_argument("table", choices=TABLES)
     table.add_argument(
@@ -126,53 +138,73 @@ def _rgb_pca(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     from alexnet import params
-    from alexnet.machine import read_machine
+    from alexnet.machine import plan_training, read_machine, usable_gpus
 
     loaded, machine = params.load(), read_machine()
-    member = params.member_of(loaded, options.member)
-    _pin_threads(machine.threads)
-    from alexnet.stages import train
+    name = options.member
+    member, network = params.member_of(loaded, name), loaded.network_of(name)
+    plan = plan_training(machine, len(usable_gpus()), network.columns, joined())
+    with _devices(f"train {name}", plan) as claimed:
+        if plan.processes > 1 and joined() is None:
+            if code := launch(["train", name], plan.processes, claimed.cores):
+                sys.exit(code)
+            return
+        _pin_threads(machine.threads)
+        from alexnet.stages import train
 
-    train.run(
-        options.member,
-        member.seed,
-        loaded.network_of(options.member),
-        loaded.protocol_of(options.member),
-        train.TrainInputs(
-            paths.data_folder(member.data), paths.stats_folder(member.data), paths.weights_file(member.start)
-        ),
-        train.TrainOutputs(
-            paths.weights_file(options.member),
-            paths.record_file(options.member),
-            paths.history_file(options.member),
-        ),
-        paths.CHECKPOINTS,
-        device_name=machine.device,
-        threads=machine.threads,
-    )
+        train.run(
+            name,
+            member.seed,
+            network,
+            loaded.protocol_of(name),
+            train.TrainInputs(
+                paths.data_folder(member.data),
+                paths.stats_folder(member.data),
+                paths.weights_file(member.start),
+            ),
+            train.TrainOutputs(paths.weights_file(name), paths.record_file(name), paths.history_file(name)),
+            paths.CHECKPOINTS,
+            train.Setup(machine.device, machine.threads, plan.mode, machine.compile, machine.channels_last),
+        )
+
+
+@contextlib.contextmanager
+def _devices(what: str, plan: Plan) -> Iterator[Claim]:
+    """The devices of a plan, claimed unless who started this process did so."""
+    from alexnet.claims import Claim, claim
+
+    if joined() is not None:
+        yield Claim()
+        return
+    for note in plan.notes:
+        print(f"{what}: {note}", file=sys.stderr)
+    with claim(plan) as claimed:
+        yield claimed
 
 
 def _predict(options: argparse.Namespace) -> None:
     from alexnet import params
-    from alexnet.machine import read_machine
+    from alexnet.machine import plan_prediction, read_machine, usable_gpus
 
     loaded, machine = params.load(), read_machine()
     data = params.member_of(loaded, options.member).data
-    _pin_threads(machine.threads)
-    from alexnet.stages import predict
+    plan = plan_prediction(machine, len(usable_gpus()))
+    with _devices(f"predict {options.member} {options.split}", plan):
+        _pin_threads(machine.threads)
+        from alexnet.stages import predict
 
-    predict.run(
-        options.member,
-        options.split,
-        loaded.predict,
-        data,
-        paths.data_folder(data),
-        paths.stats_folder(data),
-        paths.weights_file(options.member),
-        paths.predictions_file(data, options.member, options.split),
-        device_name=machine.device,
-        threads=machine.threads,
-    )
+        predict.run(
+            options.member,
+            options.split,
+            loaded.predict,
+            data,
+            paths.data_folder(data),
+            paths.stats_folder(data),
+            paths.weights_file(options.member),
+            paths.predictions_file(data, options.member, options.split),
+            device_name=machine.device,
+            threads=machine.threads,
+        )
 
 
 def _table(options: argparse.Namespace) -> None:

@@ -1,12 +1,21 @@
-"""The device a stage computes on. A machine setting: it never changes what is computed."""
+"""The device a stage computes on, and the group of processes it may be one of. Machine settings, no parameters."""
 
 from __future__ import annotations
 
+import os
 import platform
+from datetime import timedelta
 
 import torch
+from torch import distributed
+from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from alexnet.errors import UserError
+
+# Rank 0 alone validates and writes checkpoints; on slow cores that takes minutes, while the others wait.
+GROUP_TIMEOUT = timedelta(minutes=30)
+LISTENER = "ALEXNET_LISTENER"  # the same as in launch.py, which stages never import
+NO_PROMISE = "with compile or channels_last, equal bytes from equal runs are not promised"
 
 
 def open_device(device: str, threads: int) -> torch.device:
@@ -14,6 +23,7 @@ def open_device(device: str, threads: int) -> torch.device:
 
     threads: of this process. Fixed here whoever started it: two processes that each take every core
     run several times slower than two with one thread, and sums split otherwise differ in their last bits.
+    One of several processes takes the GPU of its LOCAL_RANK; where there are fewer, they share.
     Raises UserError if a GPU is asked for and there is none.
     """
     if device == "auto":
@@ -31,14 +41,77 @@ def open_device(device: str, threads: int) -> torch.device:
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+        torch.cuda.set_device(chosen)
+        return chosen
     return torch.device(device)
 
 
-def describe_device(device: torch.device, threads: int) -> dict[str, object]:
-    """What a record says of the machine."""
-    return {
+def join_group(device: torch.device) -> None:
+    """Joins the processes that were started together, over nccl if each has a GPU of its own, else over gloo.
+
+    Call it only in such a process, after `open_device`. Waits until all have come.
+    """
+    rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    backend = choose_backend(device, torch.cuda.device_count())
+    distributed.init_process_group(
+        backend,
+        store=_open_store(rank, processes),  # by torchrun's own rules if None
+        rank=rank,
+        world_size=processes,
+        timeout=GROUP_TIMEOUT,
+        device_id=device if backend == "nccl" else None,
+    )
+
+
+def leave_group() -> None:
+    """Leaves the group, if this process is in one."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def choose_backend(device: torch.device, gpus: int) -> str:
+    """nccl if each process of this machine has one of its `gpus` to itself, else gloo. All machines must agree."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+    return "nccl" if device.type == "cuda" and here <= gpus and distributed.is_nccl_available() else "gloo"
+
+
+def _open_store(rank: int, processes: int) -> Store | None:
+    """Where processes of `launch` meet: at the socket that rank 0 inherited."""
+    if LISTENER not in os.environ:
+        return None
+    return TCPStore(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        processes,
+        is_master=rank == 0,
+        timeout=GROUP_TIMEOUT,
+        master_listen_fd=int(os.environ[LISTENER]) if rank == 0 else None,
+    )
+
+
+def describe_device(
+    device: torch.device,
+    threads: int,
+    mode: str = "none",
+    *,
+    is_compiled: bool = False,
+    is_channels_last: bool = False,
+) -> dict[str, object]:
+    """What a record says of the machine. mode: how several processes share the work."""
+    is_joined = distributed.is_initialized()
+    described: dict[str, object] = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
         "threads": threads,
+        "processes": distributed.get_world_size() if is_joined else 1,
+        "mode": mode,
+        "backend": distributed.get_backend() if is_joined else None,
+        "compile": is_compiled,
+        "channels_last": is_channels_last,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+    if is_compiled or is_channels_last:
+        described["note"] = NO_PROMISE
+    return described

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from alexnet import paths
 from alexnet.core.intervals import TableParams
-from alexnet.core.layers import NetworkParams, join, plan_layers
+from alexnet.core.layers import NetworkParams, input_side, join, plan_layers
 from alexnet.core.protocol import PredictParams, ProtocolParams
 from alexnet.core.resize import PrepareParams
 from alexnet.data.sources import FallDataset, IlsvrcDataset
@@ -24,6 +24,7 @@ from alexnet.errors import UserError
 from alexnet.schema import Params
 
 SCRATCH = "scratch"
+DEFAULT = "default"  # the protocol that is whole
 T = TypeVar("T", bound=Params)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
@@ -60,21 +61,29 @@ class AllParams(Params):
     left_out: dict[Name, str]
     network: NetworkParams
     variants: dict[Name, dict[str, Any]]
-    protocols: dict[Name, ProtocolParams]
+    protocols: dict[Name, dict[str, Any]]
     members: dict[Name, MemberParams]
     predict: PredictParams
     tables: TableParams
 
+    def variant(self, name: str) -> NetworkParams:
+        """The network of a variant: `network` with its differences."""
+        joined = join(self.network.model_dump(mode="json"), self.variants[name])
+        return _parse(NetworkParams, joined, f"variants.{name}, joined with network")
+
+    def protocol(self, name: str) -> ProtocolParams:
+        """A protocol: the default one with its differences."""
+        joined = join(self.protocols[DEFAULT], {} if name == DEFAULT else self.protocols[name])
+        return _parse(ProtocolParams, joined, f"protocols.{name}")
+
     def network_of(self, member: str) -> NetworkParams:
-        """The network a member trains: `network` with its variant's differences."""
-        variant = self.members[member].variant
-        joined = join(self.network.model_dump(mode="json"), self.variants[variant])
-        return _parse(NetworkParams, joined, f"variants.{variant}, joined with network")
+        """The network a member trains."""
+        return self.variant(self.members[member].variant)
 
     def protocol_of(self, member: str) -> ProtocolParams:
         """The protocol a member is trained by: the named one with its own overrides."""
         line = self.members[member]
-        joined = join(self.protocols[line.protocol].model_dump(mode="json"), line.overrides)
+        joined = join(self.protocol(line.protocol).model_dump(mode="json"), line.overrides)
         return _parse(ProtocolParams, joined, f"members.{member}.overrides")
 
 
@@ -92,6 +101,11 @@ def load(path: Path = paths.PARAMS) -> AllParams:
 def check(data: object) -> AllParams:
     """All parameters from what params.yaml holds. Raises UserError on the first mistake."""
     params = _parse(AllParams, data, "")
+    _expect(DEFAULT, params.protocols, "protocols")
+    for name in (DEFAULT, *params.protocols):  # the others are differences from it
+        params.protocol(name)
+    for name in params.variants:
+        params.variant(name)
     for name in params.members:
         _check_member(params, name)
     return params
@@ -152,20 +166,21 @@ def _check_member(params: AllParams, name: str) -> None:
                 fix=f"Let one of them start from {SCRATCH}.",
             )  # fmt: skip
         seen.append(start)
-    protocol = params.protocol_of(name)
-    if protocol.crop > params.prepare.resize:
-        raise UserError(
-            f"params.yaml: protocols.{member.protocol}.crop", f"member {name} crops more than there is",
-            found=protocol.crop, expected=f"at most prepare.resize, {params.prepare.resize}",
-            fix="Lower crop, or raise prepare.resize.",
-        )  # fmt: skip
+    protocol, network = params.protocol_of(name), params.network_of(name)
     try:
-        plan_layers(params.network_of(name), 1000, protocol.crop)
+        side = input_side(network, protocol, protocol.crop)
+        plan_layers(network, protocol, 1000, protocol.crop)
     except ValueError as error:
         raise UserError(
             f"params.yaml: variants.{member.variant}", f"makes no network for crops of {protocol.crop}: {error}",
             fix="Change network.size or the layer's numbers.",
         ) from None  # fmt: skip
+    if side > params.prepare.resize:
+        raise UserError(
+            f"params.yaml: protocols.{member.protocol}.crop", f"member {name} crops more than there is",
+            found=side, expected=f"at most prepare.resize, {params.prepare.resize}",
+            fix="Lower crop, or raise prepare.resize.",
+        )  # fmt: skip
 
 
 def _starts(members: Mapping[str, MemberParams], name: str) -> Iterator[str]:

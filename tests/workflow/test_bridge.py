@@ -16,7 +16,7 @@ def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make_stage(name: str, inputs: list[str], outputs: list[str], parents: list[str]) -> Stage:
     return Stage(
-        name, inputs, outputs, folders=[], marks=[], parents=parents, threads=None, gpu=0, priority=0
+        name, inputs, outputs, folders=[], marks=[], parents=parents, threads=None, gpu=None, priority=0
     )
 
 

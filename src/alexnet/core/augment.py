@@ -2,56 +2,117 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from alexnet.core.draws import Draws
 
+MeanAlign = Literal["under_crop", "centre"]
+ColourBasis = Literal["stddev", "eigenvalue01"]
 
-def crop_and_mirror(images: Tensor, rows: Tensor, columns: Tensor, mirrored: Tensor, crop: int) -> Tensor:
-    """A crop of each image, reflected where asked.
+# What the 2012 code divides an image by while colour noise is on.
+RESCALE = 1.1
 
-    images: (N, H, W, 3) of any type; rows, columns: (N,) int64, first row and column; mirrored: (N,) bool.
-    Returns (N, 3, crop, crop), contiguous, of the same type. Source: §4.1.
+# Half of the values at each end of the scale, in all three channels at once, spread as far as any set of images.
+_LARGEST_STDDEV = 255 * math.sqrt(3) / 2
+_LARGEST_STDDEV_01 = _LARGEST_STDDEV / 255
+
+
+def check_spread(stddev: Tensor) -> None:
+    """Raises ValueError where deviations along the principal colours cannot be grey levels of 0-255.
+
+    stddev: (3,). ImageNet's largest is 122, so that noise of 0.1 spreads by 12 grey levels along p1. More than
+    221 is out of reach of any images: then it is an eigenvalue. Up to 0.87 is all that the 0-1 scale allows. In
+    between no set of images is refused, however dull; nor is one without any spread, which is 0 on every scale.
     """
-    along = torch.arange(crop, device=images.device)
-    picked_rows = rows[:, None] + along
-    picked_columns = columns[:, None] + torch.where(mirrored[:, None], crop - 1 - along, along)
-    image = torch.arange(len(images), device=images.device)[:, None, None]
-    crops = images[image, picked_rows[:, :, None], picked_columns[:, None, :]]
-    return crops.permute(0, 3, 1, 2).contiguous()
+    largest = float(stddev.max())
+    if largest == 0 or _LARGEST_STDDEV_01 < largest <= _LARGEST_STDDEV * (1 + 1e-6):
+        return
+    raise ValueError(
+        f"the colours' largest standard deviation is {largest:,.4g}, so that noise of 0.1 would spread by "
+        f"{0.1 * largest:,.4g} grey levels, expected a deviation from {_LARGEST_STDDEV_01:.2f} to "
+        f"{_LARGEST_STDDEV:.0f}: give square roots of the eigenvalues, on the 0-255 scale"
+    )
 
 
-def mean_crops(mean_image: Tensor, rows: Tensor, columns: Tensor, mirrored: Tensor, crop: int) -> Tensor:
-    """The part of the mean image (H, W, 3) under each crop, (N, 3, crop, crop), reflected with it.
-
-    The 2012 code subtracts the central part whatever the crop; the paper speaks of each pixel's mean (§2).
-    """
-    return crop_and_mirror(mean_image.expand(len(rows), *mean_image.shape), rows, columns, mirrored, crop)
-
-
-def colour_noise(alphas: Tensor, stddev: Tensor, eigenvectors: Tensor, colour_std: float) -> Tensor:
-    """What is added to every pixel of an image, (N, 3) grey levels: sum of p_i * sd_i * alpha_i * colour_std.
+def colour_noise(
+    alphas: Tensor, stddev: Tensor, eigenvectors: Tensor, colour_std: float, basis: ColourBasis
+) -> Tensor:
+    """What is added to every pixel of an image, (N, 3) grey levels: sum of p_i * alpha_i * colour_std * size_i.
 
     alphas: (N, 3) with deviation 1; stddev: (3,) square roots of the eigenvalues of the RGB covariance on the
-    0-255 scale; eigenvectors: (3, 3), one a row. Departs from §4.1, which multiplies by the eigenvalue: the
-    2012 code multiplies by its square root, and eigenvalues on this scale would give 1,483 grey levels.
+    0-255 scale; eigenvectors: (3, 3), one a row. §4.1 multiplies by the eigenvalue and does not say its scale.
+    basis: stddev is sd_i, as in the 2012 code; eigenvalue01 is the eigenvalue on the 0-1 scale, the result
+    back on 0-255, sd_i² / 255, as in many later networks. Eigenvalues on 0-255 would give 1,483 grey levels.
     """
-    return (alphas * colour_std * stddev) @ eigenvectors
+    sizes = stddev if basis == "stddev" else stddev.square() / 255
+    scaled = alphas * colour_std * sizes
+    # Not a matrix product: how a GPU rounds one depends on its settings and on how many images there are.
+    first, second, third = (scaled[:, i, None] * eigenvectors[i] for i in range(3))
+    return first + second + third
 
 
 def training_batch(
-    images: Tensor, draws: Draws, mean_image: Tensor, noise: Tensor | None, crop: int, *, mirror: bool
+    images: Tensor,
+    draws: Draws,
+    mean_image: Tensor,
+    noise: Tensor | None,
+    crop: int,
+    *,
+    mirror: bool,
+    mean_align: MeanAlign,
+    rescale: bool,
 ) -> Tensor:
-    """Network input (N, 3, crop, crop) float32 from images (N, H, W, 3) uint8: crop - its mean + colour noise."""
-    rows, columns = torch.from_numpy(draws.rows), torch.from_numpy(draws.columns)
-    mirrored = torch.from_numpy(draws.mirrored if mirror else np.zeros_like(draws.mirrored))
-    device = images.device
-    rows, columns, mirrored = rows.to(device), columns.to(device), mirrored.to(device)
-    batch = crop_and_mirror(images, rows, columns, mirrored, crop).float()
-    batch -= mean_crops(mean_image, rows, columns, mirrored, crop)
-    return batch if noise is None else batch.add_(noise[:, :, None, None])
+    """Network input (N, 3, crop, crop) float32: crop - mean + colour noise, on the device of the images.
+
+    images: (N, H, W, 3) uint8; mean_image: (H, W, 3) float32; noise: (N, 3) or None for no noise.
+    mean_align: under_crop takes the mean of each pixel, reflected with the crop (§2); centre takes the central
+    part of the mean image, not reflected, whatever the crop, as in the 2012 code. rescale: divides by 1.1
+    where there is noise, as in the 2012 code.
+    """
+    batch = torch.empty(len(images), 3, crop, crop, device=images.device)
+    planes = _planes(mean_image)
+    # One image at a time, which stays in the cache from the first step to the last.
+    places = zip(draws.rows.tolist(), draws.columns.tolist(), draws.mirrored.tolist(), strict=True)
+    for number, (row, column, mirrored) in enumerate(places):
+        place = row, column, mirror and mirrored
+        view = batch[number]
+        view.copy_(_cut(images[number], place, crop))
+        view -= _mean_part(planes, place, crop, mean_align)
+        if noise is not None:
+            view += noise[number, :, None, None]
+            if rescale:
+                view /= RESCALE
+    return batch
+
+
+def _cut(images: Tensor, place: tuple[int, int, bool], crop: int) -> Tensor:
+    """The crop at a place of images (..., H, W, 3), as (..., 3, crop, crop) of the same type."""
+    row, column, mirrored = place
+    views = images[..., row : row + crop, column : column + crop, :]
+    return (views.flip(-2) if mirrored else views).movedim(-1, -3)
+
+
+def _planes(mean_image: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean image as (3, H, W), and its reflection."""
+    planes = mean_image.permute(2, 0, 1).contiguous()
+    return planes, planes.flip(2)
+
+
+def _mean_part(
+    planes: tuple[Tensor, Tensor], place: tuple[int, int, bool], crop: int, mean_align: MeanAlign
+) -> Tensor:
+    """The part of the mean (3, crop, crop) to subtract from a crop, after its reflection."""
+    row, column, mirrored = place
+    height, width = planes[0].shape[1:]
+    if mean_align == "centre":
+        row, column, mirrored = (height - crop) // 2, (width - crop) // 2, False
+    if mirrored:
+        column = width - crop - column
+    return planes[mirrored][:, row : row + crop, column : column + crop]
 
 
 def view_places(side: int, crop: int) -> list[tuple[int, int, bool]]:
@@ -64,11 +125,19 @@ def view_places(side: int, crop: int) -> list[tuple[int, int, bool]]:
 CENTRE_VIEW = 2  # place of the centre view, not reflected, in `view_places`
 
 
-def view_batch(images: Tensor, mean_image: Tensor, place: tuple[int, int, bool], crop: int) -> Tensor:
-    """One view of each image as network input, (N, 3, crop, crop) float32; images (N, H, W, 3) uint8."""
-    row, column, mirrored = place
-    views = images[:, row : row + crop, column : column + crop].float()
-    views -= mean_image[row : row + crop, column : column + crop]
-    if mirrored:
-        views = views.flip(2)
-    return views.permute(0, 3, 1, 2).contiguous()
+def view_batch(
+    images: Tensor,
+    mean_image: Tensor,
+    place: tuple[int, int, bool],
+    crop: int,
+    *,
+    mean_align: MeanAlign = "under_crop",
+) -> Tensor:
+    """One view of each image as network input, (N, 3, crop, crop) float32; images (N, H, W, 3) uint8.
+
+    mean_align: as in `training_batch`; the 2012 code treats views as it does crops.
+    """
+    batch = torch.empty(len(images), 3, crop, crop, device=images.device)
+    batch.copy_(_cut(images, place, crop))
+    batch -= _mean_part(_planes(mean_image), place, crop, mean_align)
+    return batch

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,6 +21,7 @@ from alexnet.data.progress import progress
 from alexnet.data.shards import PreparedSplit, load_manifest, open_split
 from alexnet.data.stats import read_colours
 from alexnet.data.weights import read_network
+from alexnet.data.whole import whole_file
 from alexnet.device import open_device
 from alexnet.errors import UserError
 
@@ -36,13 +40,16 @@ def run(
     *,
     device_name: str,
     threads: int,
+    features: Path | None = None,
 ) -> None:
-    """Writes a row for each image of the split, in stored order.
+    """Writes a row for each image of the split, in stored order, in one pass over them.
 
-    Raises UserError if the weights are of another number of classes than the data.
+    features: where to write the features of each image's centre view too, if asked for: an array (N, units) float32 of
+    the last hidden layer after ReLU (fc7), in the same order. Memory does not grow with the number of images, but for
+    what is written of each. Raises UserError if the weights are of another number of classes than the data.
     """
     manifest = load_manifest(data)
-    network, num_classes, crop = read_network(weights)
+    network, num_classes = read_network(weights)
     if num_classes != manifest.num_classes:
         raise UserError(
             str(weights), "the number of classes is not that of the data", found=num_classes,
@@ -52,15 +59,11 @@ def run(
     images = open_split(data, split)
     mean_image = read_colours(stats).mean_image.to(device)
     keep_probs = num_classes <= params.store_probs_up_to
-    ten, centre = _predict_views(
-        f"predict {member} {split}",
-        network.to(device),
-        images,
-        mean_image,
-        crop,
-        params.batch,
-        keep_probs=keep_probs,
-    )
+    what = f"predict {member} {split}"
+    with _room_for_features(features, len(images), network) as room:
+        ten, centre = _predict_views(
+            what, network.to(device), images, mean_image, params.batch, room, keep_probs=keep_probs
+        )
     write_predictions(
         output,
         Predictions(
@@ -78,13 +81,28 @@ def run(
     )
 
 
+@contextlib.contextmanager
+def _room_for_features(
+    path: Path | None, num_images: int, network: Network
+) -> Iterator[npt.NDArray[np.float32] | None]:
+    """An array on disk, which becomes the file `path` when the block ends well; None if there is no path."""
+    if path is None:
+        yield None
+        return
+    units = [layer.outputs for layer in network.layers if layer.relu and not layer.is_conv][-1]
+    with whole_file(path) as temporary:
+        room = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(num_images, units))
+        yield room
+        room.flush()
+
+
 def _predict_views(
     what: str,
     network: Network,
     images: PreparedSplit,
     mean_image: Tensor,
-    crop: int,
     batch: int,
+    features: npt.NDArray[np.float32] | None,
     *,
     keep_probs: bool,
 ) -> tuple[ViewPredictions, ViewPredictions]:
@@ -93,17 +111,20 @@ def _predict_views(
     Of more classes than are kept only the best of each batch stay in memory: all would be hundreds of gigabytes.
     """
     num_classes = network.layers[-1].outputs
-    views = [_no_predictions(len(images), num_classes, keep_probs=keep_probs) for _ in range(2)]
+    ten, centre = (_no_predictions(len(images), num_classes, keep_probs=keep_probs) for _ in range(2))
     with progress(total=len(images), what=what, unit="image") as advance:
         for indices in batches(np.arange(len(images)), batch):
             some = torch.from_numpy(images.read(indices)).to(mean_image.device)
-            for view, tensor in zip(views, view_probs(network, some, mean_image, crop), strict=True):
+            views = view_probs(network, some, mean_image)
+            for view, tensor in ((ten, views.ten), (centre, views.centre)):
                 probs = tensor.cpu().numpy()
                 view.labels[indices], view.top_probs[indices] = rank(probs, BEST)
                 if view.probs is not None:
                     view.probs[indices] = probs
+            if features is not None:
+                features[indices] = views.features.cpu().numpy()
             advance(len(indices))
-    return views[0], views[1]
+    return ten, centre
 
 
 def _no_predictions(num_images: int, num_classes: int, *, keep_probs: bool) -> ViewPredictions:
