@@ -74,6 +74,17 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument(
         "--show", action="store_true", help="print the table as it is in results/, in percent, instead"
     )
+    describe = add(
+        "describe", _describe, "print a network's layers and how its protocol differs from another"
+    )
+    describe.add_argument("--protocol", default="default", help="a protocol of params.yaml")
+    describe.add_argument("--against", default="default", help="the protocol to compare it with")
+    describe.add_argument("--variant", default="two_columns", help="a variant of params.yaml")
+    describe.add_argument("--classes", type=int, default=1000, help="units of the last layer")
+    describe.add_argument(
+        "--full", action="store_true", help="at the paper's size, whatever network.size says"
+    )
+    describe.add_argument("--json", action="store_true", help="as JSON")
     add("metrics", _metrics, "collect every number into results/metrics.json")
     return parser
 
@@ -217,6 +228,28 @@ def _table(options: argparse.Namespace) -> None:
         return
     loaded = params.load()
     table.run(options.table, loaded.members, loaded.left_out, loaded.tables, paths.PREDICTIONS, output)
+
+
+def _describe(options: argparse.Namespace) -> None:
+    import json
+
+    from alexnet import params
+    from alexnet.report.description import describe, render
+
+    loaded = params.load()
+    network = loaded.variant_of(options.variant)
+    protocol, other = loaded.protocol_named(options.protocol), loaded.protocol_named(options.against)
+    if options.full:
+        network, (protocol, other) = params.at_full_size(network, protocol, other)
+    try:
+        described = describe(network, protocol, options.classes, other)
+    except ValueError as error:
+        raise UserError("alexnet describe", f"no such network: {error}", fix="Change the variant.") from None
+    if options.json:
+        print(json.dumps(described, indent=1))
+        return
+    title = f"variant {options.variant}, protocol {options.protocol}, {options.classes:,} classes"
+    print(render(described, title, (options.protocol, options.against)), end="")
 
 
 def _metrics(_: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from alexnet import paths
 from alexnet.core.intervals import TableParams
-from alexnet.core.layers import NetworkParams, input_side, join, plan_layers
+from alexnet.core.layers import FULL_CROP_PX, FULL_SIZE, NetworkParams, input_side, join, plan_layers
 from alexnet.core.protocol import PredictParams, ProtocolParams
 from alexnet.core.resize import PrepareParams
 from alexnet.data.sources import FallDataset, IlsvrcDataset
@@ -76,6 +76,16 @@ class AllParams(Params):
         joined = join(self.protocols[DEFAULT], {} if name == DEFAULT else self.protocols[name])
         return _parse(ProtocolParams, joined, f"protocols.{name}")
 
+    def variant_of(self, name: str) -> NetworkParams:
+        """The network of a variant asked for by name. Raises UserError if there is none."""
+        _expect(name, self.variants, "variants")
+        return self.variant(name)
+
+    def protocol_named(self, name: str) -> ProtocolParams:
+        """A protocol asked for by name. Raises UserError if there is none."""
+        _expect(name, self.protocols, "protocols")
+        return self.protocol(name)
+
     def network_of(self, member: str) -> NetworkParams:
         """The network a member trains."""
         return self.variant(self.members[member].variant)
@@ -85,6 +95,14 @@ class AllParams(Params):
         line = self.members[member]
         joined = join(self.protocol(line.protocol).model_dump(mode="json"), line.overrides)
         return _parse(ProtocolParams, joined, f"members.{member}.overrides")
+
+
+def at_full_size(
+    network: NetworkParams, *protocols: ProtocolParams
+) -> tuple[NetworkParams, tuple[ProtocolParams, ...]]:
+    """The same at the paper's size: full width, the paper's conv1, crops of 224."""
+    full = network.model_copy(update={"size": FULL_SIZE, "keep_gain": False})
+    return full, tuple(protocol.model_copy(update={"crop": FULL_CROP_PX}) for protocol in protocols)
 
 
 def load(path: Path = paths.PARAMS) -> AllParams:

@@ -95,6 +95,8 @@ class SizeParams(Params):
     conv1: Conv1Size | Literal["paper"]
 
 
+FULL_SIZE = SizeParams(width=1.0, fc_width=1.0, multiple=1, conv1="paper")
+
 LayerName = Annotated[str, Field(pattern=r"^(conv[1-9]|fc[1-7]b?)$")]
 AnyLayerName = Annotated[str, Field(pattern=r"^(conv[1-9]|fc[1-7]b?|fc8)$")]
 LayerParams = Annotated[
@@ -337,8 +339,7 @@ def initial_stds(
     own = plan_layers(params, switches, num_classes, crop)
     if not params.keep_gain:
         return {layer.name: layer.std for layer in own}
-    full_size = SizeParams(width=1.0, fc_width=1.0, multiple=1, conv1="paper")
-    full = plan_layers(params.model_copy(update={"size": full_size}), switches, num_classes, FULL_CROP_PX)
+    full = plan_layers(params.model_copy(update={"size": FULL_SIZE}), switches, num_classes, FULL_CROP_PX)
     return {
         layer.name: layer.std * math.sqrt(twin.fan_in / layer.fan_in)
         for layer, twin in zip(own, full, strict=True)

@@ -1,8 +1,9 @@
 """Response normalization on CPUs: one compiled kernel for float32 and the exponent 0.75, run on PyTorch's own threads.
 
 The kernel works tile by tile. A tile is small enough for a core's cache, so the main memory is read and written once
-for each tensor and nothing but the result is allocated. Threads take the next tile from a shared counter; a tile never
-crosses an image and its values depend on nothing else, so neither the number of threads nor the batch changes a bit.
+for each tensor and nothing but the result is allocated. Threads take the next few tiles from a shared counter; a tile
+never crosses an image and its values depend on nothing else, so neither the number of threads nor the batch changes a
+bit.
 """
 
 from __future__ import annotations
@@ -25,9 +26,7 @@ PIXELS = 256  # of one map in a tile, at most: long enough for vector instructio
 TILE_VALUES = 1 << 15  # in a tile over many maps: 128 KB, so that the five buffers fit a core's second cache
 ROW_VALUES = 1 << 13  # in a tile of whole pixels, with channels last
 MAPS = 16  # of one tile within maps, with channels last: one cache line
-SHARES = (
-    8  # of the tiles, for each thread to take one by one: neighbours share pages, which two threads fight for
-)
+SHARES = 8  # of all tiles per thread, each of neighbours: these share pages of memory, for which threads would wait
 SERIAL_VALUES = 1 << 15  # fewer are not worth waking a second thread; PyTorch's own limit
 
 FRESH_BYTES = 1 << 25  # glibc always asks the system for blocks of this size, and returns them
