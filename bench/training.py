@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,9 +48,12 @@ def stock_network() -> nn.Sequential:
 def stock_update(inputs: Tensor, labels: Tensor) -> Update:
     """An update of the stock network by torch.optim.SGD as it comes."""
     network = stock_network()
-    weights: list[nn.Parameter] = [parameter for parameter in network.parameters() if parameter.dim() > 1]
-    biases: list[nn.Parameter] = [parameter for parameter in network.parameters() if parameter.dim() == 1]
-    optimizer = torch.optim.SGD([{"params": weights, "weight_decay": 0.0005}, {"params": biases}], 0.01, 0.9)
+    parameters = list(network.parameters())
+    groups: list[dict[str, Any]] = [
+        {"params": [parameter for parameter in parameters if parameter.dim() > 1], "weight_decay": 0.0005},
+        {"params": [parameter for parameter in parameters if parameter.dim() == 1]},
+    ]
+    optimizer = torch.optim.SGD(groups, lr=0.01, momentum=0.9)
 
     def update() -> None:
         optimizer.zero_grad()

@@ -57,12 +57,11 @@ def run(params: dict[str, Any], command: str, arguments: list[str]) -> None:
     elif command == "train":
         time.sleep(float(os.environ.get("STAND_IN_TRAINS_S", "0")))
         inputs = [Path(f"work/data/{data}"), Path(f"work/models/{member['start']}/weights.safetensors")]
-        chosen = [member, params["network"], params["protocols"][member["protocol"]]]
+        protocol = {**params["protocols"]["default"], **params["protocols"][member["protocol"]]}
+        chosen = [member, params["network"], protocol]
         write(f"work/models/{name}/weights.safetensors", digest(*chosen, *inputs))
         write(f"work/models/{name}/record.json", json.dumps({"time": time.time()}))
-        write(
-            f"work/models/{name}/history.csv", f"epoch,lr\n0,{params['protocols'][member['protocol']]['lr']}"
-        )
+        write(f"work/models/{name}/history.csv", f"epoch,train_loss\n0,{protocol['lr']}")
     elif command == "predict":
         weights = Path(f"work/models/{name}/weights.safetensors")
         write(

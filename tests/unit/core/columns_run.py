@@ -24,16 +24,20 @@ CASES = [
 FULL = {"size": {"width": 1.0, "fc_width": 1.0, "multiple": 1, "conv1": "paper"}, "keep_gain": False}
 
 
+DEVICE = torch.device("cpu")  # set by main
+
+
 def make(variant, switches, classes, crop, team, dtype, changes):
     """The whole network, and this process's column of it with the same initial weights."""
     params = network(variant, **changes)
     stds = initial_stds(params, switches, classes, crop)
-    exchange = ColumnExchange(team, through_cpu=False)
+    shares_gpu = DEVICE.type == "cuda" and torch.distributed.get_backend() == "gloo"
+    exchange = ColumnExchange(team, through_cpu=shares_gpu)
     whole = Network(params, switches, classes, crop)
     part = Network(params, switches, classes, crop, column=team.rank, exchange=exchange)
     for net in (whole, part):
         initialize(net, stds, 7)
-        net.to(dtype)
+        net.to(DEVICE, dtype)
     return whole, part, exchange
 
 
@@ -51,12 +55,12 @@ def compare_gradients(variant, switches, team, *, dtype, classes=7, crop=32, cou
     """How far the column's logits, gradients and exchanged bytes are from the whole network's."""
     whole, part, exchange = make(variant, switches, classes, crop, team, dtype, changes)
     generator = torch.Generator().manual_seed(3)
-    inputs = (torch.randn(count, 3, crop, crop, generator=generator) * 60).to(dtype)
-    labels = torch.arange(count) % classes
+    inputs = (torch.randn(count, 3, crop, crop, generator=generator) * 60).to(DEVICE, dtype)
+    labels = torch.arange(count, device=DEVICE) % classes
     masks, own_masks = {}, {}
     for layer in whole.layers:
         if layer.dropout:
-            mask = (torch.rand(count, layer.outputs, generator=generator) > 0.5).to(dtype)
+            mask = (torch.rand(count, layer.outputs, generator=generator) > 0.5).to(DEVICE, dtype)
             masks[layer.name], own_masks[layer.name] = mask, mask[:, layer.rows(team.rank)]
     logits = whole(inputs, masks)
     F.cross_entropy(logits, labels).backward()
@@ -149,12 +153,9 @@ def check_collected(team):
     return [piece.tolist() for piece in team.collect(own, [3, 3])]
 
 
-def main(folder):
-    device = open_device("cpu", 1)
-    join_group(device)
-    control = torch.distributed.new_group(backend="gloo")
-    team = Team("columns", torch.distributed.get_rank(), 2, control)
-    found = {
+def find_everything(team):
+    """All that is checked on CPUs."""
+    return {
         "cases": {
             f"{variant} {name}": compare_gradients(variant, protocol(name), team, dtype=torch.float64)
             for variant, name in CASES
@@ -177,9 +178,28 @@ def main(folder):
         "agreed": team.agree([team.rank + 1.5]),
         "total": team.total([team.rank + 1.5]),
     }
+
+
+def find_on_gpus(team):
+    """What is checked on GPUs: the exchange, and the pieces of a checkpoint."""
+    cases = {}
+    for variant, name in CASES[:3]:
+        cases[f"{variant} {name}"] = compare_gradients(variant, protocol(name), team, dtype=torch.float64)
+    own = torch.arange(3.0, device=DEVICE) + 10 * team.rank
+    collected = [piece.tolist() for piece in team.collect(own, [3, 3])]
+    return {"cases": cases, "collected": collected, "backend": torch.distributed.get_backend()}
+
+
+def main(folder, kind):
+    global DEVICE
+    DEVICE = open_device(kind, 1)
+    join_group(DEVICE)
+    control = torch.distributed.new_group(backend="gloo")
+    team = Team("columns", torch.distributed.get_rank(), 2, control)
+    found = find_everything(team) if kind == "cpu" else find_on_gpus(team)
     Path(folder, f"{team.rank}.json").write_text(json.dumps(found))
     leave_group()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

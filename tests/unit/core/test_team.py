@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from alexnet.core.team import Team
 from alexnet.launch import launch
@@ -17,20 +18,40 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def run_two(folder, kind):
     """What each of two processes found, by rank."""
-    folder = tmp_path_factory.mktemp("columns")
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "src"), before])
     try:
         code = launch(
-            [str(folder)], 2, program=(sys.executable, "-W", "error", "-m", "tests.unit.core.columns_run")
+            [str(folder), kind],
+            2,
+            program=(sys.executable, "-W", "error", "-m", "tests.unit.core.columns_run"),
         )
     finally:
         os.environ["PYTHONPATH"] = before
     assert code == 0
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What two processes found on CPUs."""
+    return run_two(tmp_path_factory.mktemp("columns"), "cpu")
+
+
+@pytest.mark.parametrize(("gpus", "backend"), [(1, "gloo"), (2, "nccl")])
+def test_columns_on_gpus_give_the_logits_and_gradients_of_one(tmp_path, monkeypatch, gpus, backend):
+    """Two processes share one GPU over gloo; over nccl each needs its own."""
+    if torch.cuda.device_count() < gpus:
+        pytest.skip(f"needs {gpus} GPU(s) for {backend}: {torch.cuda.device_count()} here")
+    if gpus == 1:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    for rank in run_two(tmp_path, "cuda"):
+        assert rank["backend"] == backend
+        for case in rank["cases"].values():
+            assert max(case.get("logits", 0), case["gradients"]) < 1e-10
+            assert case["bytes"] == case["hand_bytes"]
 
 
 @pytest.mark.parametrize("case", CASES)

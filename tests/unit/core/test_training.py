@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from alexnet.core.schedule import rates_of
 from alexnet.core.team import Team
 from alexnet.core.training import (
+    Minibatch,
     Tally,
     Trainer,
     batches,
@@ -228,6 +229,30 @@ def test_channels_last_trains_to_the_same_but_for_rounding():
         last.step(minibatch(trained_by, epoch), epoch, Tally())
     for own, other in zip(plain.network.parameters(), last.network.parameters(), strict=True):
         torch.testing.assert_close(own, other.contiguous(), rtol=1e-3, atol=1e-4)
+
+
+def test_a_gpu_trains_to_what_the_cpu_does():
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU: there is none here")
+    trained_by = protocol("code2012", **{**SHORT, "schedule": LEDGER})
+    trainers = [
+        Trainer(
+            build(classes=4, switches=trained_by).double().to(device), trained_by, colours().to(device), 1
+        )
+        for device in (torch.device("cpu"), torch.device("cuda"))
+    ]
+    for epoch in range(5):
+        for trainer in trainers:
+            batch = minibatch(trained_by, epoch)
+            moved = Minibatch(
+                batch.images.to(trainer.device),
+                batch.labels.to(trainer.device),
+                *list(vars(batch).values())[2:],
+            )
+            trainer.set_rates(rates_of(trained_by, epoch))
+            trainer.step(moved, epoch, Tally())
+    for own, other in zip(*(trainer.network.parameters() for trainer in trainers), strict=True):
+        torch.testing.assert_close(own, other.cpu(), rtol=1e-4, atol=1e-6)
 
 
 def test_an_epoch_is_shuffled_anew_unless_its_order_is_fixed():
