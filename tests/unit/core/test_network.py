@@ -205,6 +205,8 @@ class NoExchange:
 @pytest.mark.parametrize("variant", ["two_columns", "no_crossing", "six_conv_bottleneck"])
 def test_a_column_alone_draws_just_its_rows_of_the_whole(variant):
     whole = build(variant, seed=4)
+    half = whole.conv1.out_channels // 2
+    assert not torch.equal(whole.conv1.weight[:half], whole.conv1.weight[half:])
     for column in (0, 1):
         part = build(variant, seed=4, column=column, exchange=NoExchange())
         rows = {layer.name: layer.rows(column) for layer in whole.layers}
