@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alexnet import paths
@@ -175,7 +176,7 @@ def _train(options: argparse.Namespace) -> None:
             ),
             train.TrainOutputs(paths.weights_file(name), paths.record_file(name), paths.history_file(name)),
             paths.CHECKPOINTS,
-            train.Setup(machine.device, machine.threads, plan.mode, machine.compile, machine.channels_last),
+            train.Setup(plan.device, machine.threads, plan.mode, machine.compile, machine.channels_last),
         )
 
 
@@ -213,8 +214,9 @@ def _predict(options: argparse.Namespace) -> None:
             paths.stats_folder(data),
             paths.weights_file(options.member),
             paths.predictions_file(data, options.member, options.split),
-            device_name=machine.device,
+            device_name=plan.device,
             threads=machine.threads,
+            features=Path(options.features) if options.features else None,
         )
 
 
@@ -236,6 +238,8 @@ def _describe(options: argparse.Namespace) -> None:
     from alexnet import params
     from alexnet.report.description import describe, render
 
+    if options.classes < 1:
+        raise UserError("--classes", "is no number of classes", found=options.classes, expected="1 or more")
     loaded = params.load()
     network = loaded.variant_of(options.variant)
     protocol, other = loaded.protocol_named(options.protocol), loaded.protocol_named(options.against)

@@ -14,7 +14,7 @@ from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from alexnet.errors import UserError
 
-# Rank 0 alone validates and writes checkpoints; on slow cores that takes minutes, while the others wait.
+# Rank 0 alone writes checkpoints; to a slow disk that takes minutes, while the others wait.
 GROUP_TIMEOUT = timedelta(minutes=30)
 LISTENER = "ALEXNET_LISTENER"  # the same as in launch.py, which stages never import
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h

@@ -52,6 +52,11 @@ class Plan:
     cores: int
     notes: tuple[str, ...] = ()  # what the user may not expect, a line each
 
+    @property
+    def device(self) -> str:
+        """What it computes on: as planned here, not as PyTorch may find later."""
+        return "cuda" if self.gpus else "cpu"
+
 
 def plan_training(machine: Machine, gpus: int, columns: int, joined: int | None = None) -> Plan:
     """How a member is trained.

@@ -116,10 +116,14 @@ def _mean_part(
 
 
 def view_places(side: int, crop: int) -> list[tuple[int, int, bool]]:
-    """Row, column and reflection of the ten views: four corners and the centre, then their reflections (§4.1)."""
+    """Row, column and reflection of the ten views: four corners and the centre, then the same of the reflection (§4.1).
+
+    Row and column are the image's. So an image and its reflection have the same ten views.
+    """
     end, middle = side - crop, (side - crop) // 2
     places = [(0, 0), (0, end), (middle, middle), (end, 0), (end, end)]
-    return [(row, column, mirrored) for mirrored in (False, True) for row, column in places]
+    plain = [(row, column, False) for row, column in places]
+    return plain + [(row, end - column, True) for row, column in places]
 
 
 CENTRE_VIEW = 2  # place of the centre view, not reflected, in `view_places`

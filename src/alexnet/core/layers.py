@@ -8,14 +8,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from alexnet.schema import Params
 
 FULL_CROP_PX = 224
 
+
+def _expect_odd(count: int) -> int:
+    if count % 2 == 0:
+        raise ValueError("a window is around its middle, so its size is odd")
+    return count
+
+
 Count = Annotated[int, Field(gt=0)]
 Size = Annotated[int, Field(ge=0)]
+OddCount = Annotated[int, Field(gt=0), AfterValidator(_expect_odd)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -49,7 +57,7 @@ class HiddenParams(Params):
 class LrnParams(Params):
     """Constants of local response normalization (§3.3)."""
 
-    size: Count
+    size: OddCount
     alpha: Positive
     beta: Positive
 
@@ -57,7 +65,7 @@ class LrnParams(Params):
 class SpatialNormParams(Params):
     """Constants of the 2012 code's second normalization, over size x size neighbours within a map."""
 
-    size: Count
+    size: OddCount
     k: Positive
     alpha: Positive
     beta: Positive
@@ -280,6 +288,8 @@ def plan_layers(
         groups = 1 if conv.crosses else params.columns
         _expect_shares(name, maps, outputs, groups, params.columns)
         conv_side = (side + conv.pad + conv.pad_end - conv.kernel) // conv.stride + 1
+        if conv.pool and conv_side <= params.pool.size - params.pool.stride:
+            raise ValueError(f"{name} is pooled over {params.pool.size} units but only {conv_side} are left")
         out_side = _pooled_side(conv_side, params.pool) if conv.pool else conv_side
         layers.append(
             Layer(

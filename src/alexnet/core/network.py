@@ -33,7 +33,7 @@ class GroupedLinear(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """(N, inputs) to (N, outputs)."""
-        parts = values.view(len(values), self.groups, -1).transpose(0, 1)
+        parts = values.view(len(values), self.groups, self.weight.shape[1]).transpose(0, 1)
         weights = self.weight.view(self.groups, -1, self.weight.shape[1]).transpose(1, 2)
         return torch.bmm(parts, weights).transpose(0, 1).flatten(1) + self.bias
 
@@ -110,13 +110,13 @@ class Network(nn.Module):
         inputs = layer.inputs if self.column is None else layer.inputs // layer.groups
         outputs = self.share(layer)
         if layer.is_conv:
-            return nn.Conv2d(inputs, outputs, layer.kernel, layer.stride, layer.pad, groups=groups)
+            pad = layer.pad if layer.pad == layer.pad_end else 0  # unequal ones are laid on before
+            return nn.Conv2d(inputs, outputs, layer.kernel, layer.stride, pad, groups=groups)
         return nn.Linear(inputs, outputs) if groups == 1 else GroupedLinear(inputs, outputs, groups)
 
     def _conv(self, layer: Layer, values: Tensor) -> Tensor:
         if layer.pad_end != layer.pad:
-            more = layer.pad_end - layer.pad
-            values = F.pad(values, (0, more, 0, more))
+            values = F.pad(values, (layer.pad, layer.pad_end, layer.pad, layer.pad_end))
         values = self.get_submodule(layer.name)(values)
         if not layer.norm_first:
             values = F.relu(values, inplace=True)

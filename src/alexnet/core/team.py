@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -45,6 +46,20 @@ class Team:
         dist.broadcast(shared, 0, group=self.control)
         agreed: list[float] = shared.tolist()
         return agreed
+
+    def largest(self, values: Sequence[float]) -> list[float]:
+        """The largest values of all processes, for all."""
+        if self.size == 1:
+            return list(values)
+        shared = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(shared, dist.ReduceOp.MAX, group=self.control)
+        found: list[float] = shared.tolist()
+        return found
+
+    def wait_for_end(self) -> None:
+        """Waits until the first process has left, having said what there is to say."""
+        with contextlib.suppress(RuntimeError):  # that is how its leaving shows
+            dist.barrier(group=self.control)
 
     def total(self, values: Sequence[float]) -> list[float]:
         """The sums over all processes, for all."""

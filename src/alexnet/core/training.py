@@ -102,7 +102,23 @@ class Trainer:
         module: nn.Module = self.network
         if self._compiled:
             module = torch.compile(module)  # type: ignore[assignment]
-        return DistributedDataParallel(module) if self.team.mode == "data" else module
+        return self._in_parallel(module) if self.team.mode == "data" else module
+
+    def _in_parallel(self, module: nn.Module) -> nn.Module:
+        """The module with gradients averaged over processes, in one and the same order from the first update on.
+
+        It orders its sums anew after its first backward pass, which is therefore one over no images: else a training
+        that goes on from a checkpoint would add up otherwise than an undisturbed one.
+        """
+        parallel = DistributedDataParallel(module)
+        weight, side = next(self.network.parameters()), self.network.side
+        units = {layer.name: layer.outputs for layer in self.network.layers if layer.dropout}
+        masks = {name: weight.new_empty(0, count) for name, count in units.items()}
+        with self.precision():
+            values = parallel(weight.new_empty(0, 3, side, side), masks)
+        torch.autograd.backward(values.sum())
+        self.descent.clear()
+        return parallel
 
     def step(self, batch: Minibatch, update: int, tally: Tally) -> float:
         """One update on a minibatch, added to the tally; returns the mean loss here (0 without logits or images).
@@ -206,10 +222,10 @@ def epoch_draws(
 
 
 def part_of(indices: npt.NDArray[np.int64], team: Team) -> slice:
-    """A process's part of a minibatch: a share in order under `data`, else all of it."""
+    """A process's part of a minibatch: a share in order under `data`, the first never without one, else all of it."""
     if team.mode != "data":
         return slice(0, len(indices))
-    ends = [len(indices) * rank // team.size for rank in (team.rank, team.rank + 1)]
+    ends = [-(-len(indices) * rank // team.size) for rank in (team.rank, team.rank + 1)]
     return slice(*ends)
 
 
@@ -249,11 +265,12 @@ def is_stuck(mean_loss: float, num_classes: int) -> bool:
 
 
 @torch.no_grad()
-def find_cause(network: Network, inputs: Tensor) -> str:
+def find_cause(network: Network, inputs: Tensor, team: Team | None = None) -> str:
     """What most likely keeps a network at ln(classes), seen in its units' answers to a batch, with the switch to turn.
 
-    inputs: (n, 3, side, side). Units whose sums are never positive have died, which too large updates do; sums that
-    hardly differ between images have lost them on the way, which too small weights do.
+    inputs: (n, 3, side, side); team: of columns, all of which call this at once. Units whose sums are never positive
+    have died, which too large updates do; sums that hardly differ between images have lost them on the way, which too
+    small weights do.
     """
     seen: list[tuple[str, float, float]] = []
 
@@ -274,6 +291,7 @@ def find_cause(network: Network, inputs: Tensor) -> str:
     finally:
         for hook in hooks:
             hook.remove()
+    seen = _average(seen, team or Team())
     dead = [f"{name} ({share:.0%})" for name, share, _ in seen if share > 0.9]
     if dead:
         return (
@@ -287,6 +305,15 @@ def find_cause(network: Network, inputs: Tensor) -> str:
             "on the way. Raise init_std (network.keep_gain does it for narrow networks) or lower init_bias."
         )
     return "units respond and images differ in every layer: lr is too low, or so high that it undoes itself."
+
+
+def _average(seen: list[tuple[str, float, float]], team: Team) -> list[tuple[str, float, float]]:
+    """The means over columns of what each saw of its units."""
+    sums = team.total([value for _, *values in seen for value in values])
+    return [
+        (name, sums[2 * place] / team.size, sums[2 * place + 1] / team.size)
+        for place, (name, _, _) in enumerate(seen)
+    ]
 
 
 @torch.no_grad()

@@ -51,6 +51,8 @@ class Checkpoints:
     @contextlib.contextmanager
     def open(self) -> Iterator[TensorFile | None]:
         """What was last written, or None. Raises UserError if it belongs to another configuration."""
+        for left in self.folder.glob(f".{FILE}.*.tmp"):  # by a process that was killed while writing
+            left.unlink(missing_ok=True)
         if not self.file.exists():
             yield None
             return

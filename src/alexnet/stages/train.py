@@ -103,7 +103,7 @@ class Place:
 
 
 class Order(IntEnum):
-    """What all processes do after an update."""
+    """What all processes do after an update, the weightier the larger."""
 
     GO_ON = 0
     SAVE = 1
@@ -309,6 +309,13 @@ class _Training:
         with self.checkpoints.open() as stored:
             if stored is not None:
                 self._load(stored)
+        place = [self.place.epoch, self.place.batch]
+        differs = place != [int(value) for value in self.team.agree(place)]
+        if self.team.largest([differs])[0]:
+            raise UserError(
+                str(self.checkpoints.folder), "the processes see different checkpoints",
+                fix="Let all machines see the same .ckpt folder, or delete it on each.",
+            )  # fmt: skip
         if self.team.is_first:
             for line in self.checkpoints.others():
                 print(f"train {self.member}: {line}", flush=True)
@@ -339,7 +346,7 @@ class _Training:
                 place.seconds += time.monotonic() - begun
                 place.epoch, place.batch, place.tally = place.epoch + 1, 0, Tally()
                 self._say_decision()
-                self._obey(Order.SAVE_AND_LEAVE if self.signal else Order(self.checkpoints.is_due()))
+                self._obey(Order.SAVE_AND_LEAVE if self.signal else self._is_due())
 
     def decisions(self) -> list[Decision]:
         """What the plateau rule decided, if the schedule is one."""
@@ -366,9 +373,9 @@ class _Training:
         if self.team.mode == "columns" and self.team.is_first:
             network = self.trainer.network
             sent = exchanged_values(network.layers) * next(network.parameters()).element_size()
-            print(
-                f"train {self.member}: the columns exchange {sent:,} bytes for each image forward, and as many back"
-            )
+            bound = "" if self.protocol.precision == "float32" else "at most "
+            what = f"the columns exchange {bound}{sent:,} bytes for each image forward, and as many back"
+            print(f"train {self.member}: {what}", flush=True)
 
     def _epoch(self, begun: float) -> Iterator[int]:
         """Runs what is left of an epoch, update by update; yields the number of images of each."""
@@ -410,11 +417,15 @@ class _Training:
                 return Order.SAY_STUCK
         if self.signal:
             return Order.SAVE_AND_LEAVE
-        return Order.SAVE if self.checkpoints.is_due() else Order.GO_ON
+        return self._is_due()
+
+    def _is_due(self) -> Order:
+        """Whether it is time for a checkpoint, by the clock of the first process."""
+        return Order.SAVE if self.team.is_first and self.checkpoints.is_due() else Order.GO_ON
 
     def _obey(self, own: Order, batch: Minibatch | None = None, update: int = -1) -> None:
-        """Does what the first process wants of all."""
-        order = Order(int(self.team.agree([own])[0]))
+        """Does the weightiest of what the processes want, all of them the same."""
+        order = Order(int(self.team.largest([own])[0]))
         if order == Order.SAY_NO_NUMBER:
             self._say_no_number(update)
         if order == Order.SAY_STUCK:
@@ -423,7 +434,7 @@ class _Training:
         if order in (Order.SAVE, Order.SAVE_AND_LEAVE):
             self._save()
         if order == Order.SAVE_AND_LEAVE:
-            number = int(self.team.agree([self.signal])[0])
+            number = int(self.team.largest([self.signal])[0])
             if self.team.is_first:
                 place = self.place
                 name, where = signal.Signals(number).name, f"epoch {place.epoch + 1}, update {place.batch}"
@@ -431,8 +442,7 @@ class _Training:
             raise SystemExit(128 + number)
 
     def _say_no_number(self, update: int) -> None:
-        if not self.team.is_first:
-            raise SystemExit(1)
+        self._leave_it_to_the_first()
         rates, tally = self.trainer.descent.rates, self.place.tally
         before = self.place.history[-1]["train_loss"] if self.place.history else None
         raise UserError(
@@ -444,15 +454,23 @@ class _Training:
         )  # fmt: skip
 
     def _say_stuck(self, batch: Minibatch, update: int) -> None:
-        cause = find_cause(self.trainer.network, self.trainer.inputs(batch.images, batch.draws))
-        if not self.team.is_first:
-            raise SystemExit(1)
+        cause = ""
+        if self.team.is_first or self.team.mode == "columns":
+            columns = self.team if self.team.mode == "columns" else None
+            cause = find_cause(self.trainer.network, self.trainer.inputs(batch.images, batch.draws), columns)
+        self._leave_it_to_the_first()
         num_classes = self.trainer.network.layers[-1].outputs
         raise UserError(
             f"member {self.member}",
             f"the loss stays at that of guessing, ln({num_classes}) = {math.log(num_classes):.3f}, at update "
             f"{update + 1}, for {self.protocol.stuck_after} updates (stuck_after): {cause}",
         )  # fmt: skip
+
+    def _leave_it_to_the_first(self) -> None:
+        """Ends all processes but the first, once that one has ended."""
+        if not self.team.is_first:
+            self.team.wait_for_end()
+            raise SystemExit(1)
 
     def _save(self) -> None:
         """Writes a checkpoint of the whole network, the same from one process or several."""

@@ -177,6 +177,7 @@ def find_everything(team):
         "collected": check_collected(team),
         "agreed": team.agree([team.rank + 1.5]),
         "total": team.total([team.rank + 1.5]),
+        "largest": team.largest([team.rank + 1.5]),
     }
 
 

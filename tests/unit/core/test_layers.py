@@ -189,3 +189,9 @@ def test_joining_replaces_what_has_a_kind_as_a_whole():
 def test_impossible_networks_are_refused(changes, crop, message):
     with pytest.raises(ValueError, match=message):
         plan(classes=10, crop=crop, **changes)
+
+
+@pytest.mark.parametrize("section", ["lrn", "spatial_norm"])
+def test_a_window_of_even_size_is_refused(section):
+    with pytest.raises(ValueError, match="a window is around its middle, so its size is odd"):
+        network(**{section: {"size": 4}})

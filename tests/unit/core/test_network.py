@@ -144,6 +144,19 @@ def test_columns_that_never_cross_meet_in_fc8_alone():
     assert torch.equal(made(images()), before)
 
 
+def test_a_grouped_linear_layer_takes_no_images_too():
+    """A process that has no image of a small last minibatch."""
+    layer = GroupedLinear(6, 4, 2)
+    assert layer(torch.zeros(0, 6)).shape == (0, 4)
+
+
+@pytest.mark.parametrize("pads", [(0, 2), (2, 0), (1, 1), (2, 1)])
+def test_pads_lie_where_they_are_said_to(pads):
+    made = build(layers={"conv3": {"pad": pads[0], "pad_end": pads[1]}}).double()
+    inputs = images().double()
+    torch.testing.assert_close(made(inputs), plain_forward(made, inputs), rtol=1e-10, atol=1e-12)
+
+
 def test_a_grouped_linear_layer_is_two_layers_side_by_side():
     layer = GroupedLinear(6, 4, 2)
     torch.nn.init.normal_(layer.weight)

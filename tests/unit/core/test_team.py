@@ -106,6 +106,7 @@ def test_the_first_process_collects_and_decides(found):
     assert found[0]["collected"] == [[0, 1, 2], [10, 11, 12]] and found[1]["collected"] == []
     assert [rank["agreed"] for rank in found] == [[1.5], [1.5]]
     assert [rank["total"] for rank in found] == [[4.0], [4.0]]
+    assert [rank["largest"] for rank in found] == [[2.5], [2.5]]
 
 
 def test_alone_nothing_is_exchanged():

@@ -21,14 +21,14 @@ LAUNCH = """
 import sys
 from alexnet.launch import launch
 program = (sys.executable, "-W", "error", "-m", "tests.unit.stages.train_run")
-sys.exit(launch(sys.argv[1:], 2, program=program))
+sys.exit(launch(sys.argv[2:], int(sys.argv[1]), program=program))
 """
 EPOCHS = 3
 
 
-def start(project, mode, die_after=0, epochs=EPOCHS):
+def start(project, mode, die_after=0, epochs=EPOCHS, processes=2):
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
-    command = [sys.executable, "-c", LAUNCH, str(project), mode, str(die_after), str(epochs)]
+    command = [sys.executable, "-c", LAUNCH, str(processes), str(project), mode, str(die_after), str(epochs)]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -83,6 +83,18 @@ def test_what_two_began_one_goes_on_with(project, alone, mode, capsys):
     run(project, "net", epochs=EPOCHS)
     assert "going on at epoch 2, update 2 of it" in capsys.readouterr().out
     assert_same(project, alone)
+
+
+@pytest.mark.parametrize(("mode", "processes"), [("columns", 2), ("data", 3)])
+def test_several_killed_and_started_again_end_in_the_same_bits(project, mode, processes):
+    """Three, since sums of two numbers have no order."""
+    file = project / "net/weights.safetensors"
+    finish(start(project, mode, processes=processes))
+    undisturbed = file.read_bytes()
+    file.unlink()
+    finish(start(project, mode, die_after=5, processes=processes), code=None)
+    assert "going on at epoch 2, update 2 of it" in finish(start(project, mode, processes=processes))
+    assert file.read_bytes() == undisturbed
 
 
 def test_what_one_began_two_columns_go_on_with(project, alone):
