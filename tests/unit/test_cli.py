@@ -1,7 +1,10 @@
 """The command line: a command per stage, quick where nothing is computed, one line for a user's mistake."""
 
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +58,21 @@ def test_commands_that_train_nothing_do_not_import_torch(command):
     }.get(command, f"alexnet.stages.{command}")
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("asked", "expected"), [([], None), (["--features", "fc7.npy"], Path("fc7.npy"))])
+def test_predict_hands_on_where_features_are_to_go(asked, expected, tmp_path, monkeypatch):
+    from alexnet.stages import predict
+
+    seen = []
+    shutil.copy(Path(__file__).parents[2] / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(predict, "run", lambda *_, **options: seen.append(options))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    assert cli.main(["predict", "cnn1", "val", *asked]) == 0
+    assert seen[0]["features"] == expected and seen[0]["device_name"] in ("cpu", "cuda")
+
+
+def test_no_classes_are_refused(capsys):
+    assert cli.main(["describe", "--classes", "0"]) == 1
+    assert "--classes: is no number of classes, found 0, expected 1 or more" in capsys.readouterr().err

@@ -42,22 +42,15 @@ from tests.unit.core.made_networks import (
 LEDGER = {"kind": "ledger", "run": "145"}
 
 
+@pytest.mark.parametrize("name", PROTOCOLS)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_tiny_set_is_learned_to_zero_error(variant):
-    trainer, tally = train(variant, updates=300)
+def test_a_tiny_set_is_learned_to_zero_error(variant, name):
+    schedule = LEDGER if name == "code2012" else SHORT["schedule"]
+    trainer, tally = train(variant, 300, name, schedule=schedule)
     pixels, labels = tiny_set()
     views = view_probs(trainer.network, pixels, colours().mean_image)
     assert torch.equal(views.ten.argmax(1), labels)
     assert tally.loss / tally.images < 1.0
-
-
-@pytest.mark.parametrize("name", PROTOCOLS)
-@pytest.mark.parametrize("variant", ["two_columns", "no_lrn"])
-def test_a_tiny_set_is_learned_under_every_protocol(variant, name):
-    schedule = LEDGER if name == "code2012" else SHORT["schedule"]
-    trainer, _ = train(variant, 300, name, schedule=schedule)
-    pixels, labels = tiny_set()
-    assert torch.equal(view_probs(trainer.network, pixels, colours().mean_image).ten.argmax(1), labels)
 
 
 def test_a_narrow_net_with_the_papers_deviation_does_not_learn_and_the_gain_rule_is_why():
