@@ -20,7 +20,7 @@ from alexnet.core.schedule import rates_of
 from alexnet.core.team import ColumnExchange, Team
 from alexnet.core.training import Colours, Minibatch, Trainer
 
-CLASSES, SIDE = 1000, 256
+CLASSES, SIDE, CROP = 1000, 256, 224
 
 
 def base_params() -> params.AllParams:
@@ -53,12 +53,12 @@ def make_trainer(
 
 
 def make_batch(size: int) -> Minibatch:
-    """Random images with random labels."""
+    """Random crops with random labels."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (size, SIDE, SIDE, 3), dtype=torch.uint8, generator=generator)
+    crops = torch.randint(0, 256, (size, CROP, CROP, 3), dtype=torch.uint8, generator=generator)
     labels = torch.randint(0, CLASSES, (size,), generator=generator)
     indices = np.arange(size)
-    return Minibatch(images, labels, indices, draw_augmentation(1, 0, indices, 33), size)
+    return Minibatch(crops, labels, indices, draw_augmentation(1, 0, indices, 33), size)
 
 
 def held_bytes(trainer: Trainer) -> int:

@@ -78,7 +78,7 @@ def our_update(trainer: Trainer, batch_size: int) -> Update:
     batch, tally = make_batch(batch_size), Tally()
     trainer.__class__ = _Ready
     assert isinstance(trainer, _Ready)
-    trainer.ready = Trainer.inputs(trainer, batch.images, batch.draws)
+    trainer.ready = Trainer.inputs(trainer, batch.crops, batch.draws)
     return lambda: trainer.step(batch, 0, tally)
 
 
@@ -90,7 +90,7 @@ def make_ways(batch_size: int, *, settings: bool) -> dict[str, Update]:
     ways = {
         "ours": our_update(ours, batch_size),
         "no_lrn": our_update(make_trainer("no_lrn"), batch_size),
-        "stock": stock_update(Trainer.inputs(ours, batch.images, batch.draws), batch.labels),
+        "stock": stock_update(Trainer.inputs(ours, batch.crops, batch.draws), batch.labels),
     }
     if settings:
         low = protocol.model_copy(update={"precision": "bfloat16"})

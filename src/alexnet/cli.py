@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alexnet import paths
+from alexnet import cli_tools, paths
 from alexnet.errors import UserError
 from alexnet.launch import joined, launch, report
 
@@ -18,22 +18,23 @@ if TYPE_CHECKING:
     from alexnet.claims import Claim
     from alexnet.machine import Plan
 
-Command = Callable[[argparse.Namespace], None]
+Command = Callable[[argparse.Namespace], int | None]
 
 TABLES = ("table1", "table2", "fall2009")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code; a user's mistake is one line on standard error and 1."""
+    """Runs one command and returns its exit code; a user's mistake is one line on standard error and 1, or what the
+    command says in `mistake_code`.
+    """
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        return options.command(options) or 0
     except UserError as error:
         report(f"error: {error}")
-        return 1
+        return int(getattr(options, "mistake_code", 1))
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,11 +58,17 @@ def _parser() -> argparse.ArgumentParser:
     add("check", _check, "check params.yaml")
     for name, command, text in (
         ("source", _source, "find a data set's images: archives checked and indexed, or generated"),
+        ("audit", _audit, "read a data set's images and report what is odd, broken, there twice or missing"),
         ("prepare", _prepare, "resize a data set's images and write them as shards"),
         ("rgb-pca", _rgb_pca, "compute a data set's mean image and RGB PCA"),
     ):
         add(name, command, text).add_argument("dataset", help="a data set of params.yaml")
     add("train", _train, "train a member").add_argument("member", help="a member of params.yaml")
+    ablate = add("ablate", _ablate, "train and predict the nets of an ablation")
+    ablate.add_argument("ablation", help="an entry of `ablations` in params.yaml")
+    ablate.add_argument(
+        "--seed", type=int, help=argparse.SUPPRESS
+    )  # of the net that these processes train together
     predict = add("predict", _predict, "predict a split with a member: ten views and the centre view")
     predict.add_argument("member", help="a member of params.yaml")
     predict.add_argument("split", choices=("val", "test"))
@@ -86,7 +93,14 @@ def _parser() -> argparse.ArgumentParser:
         "--full", action="store_true", help="at the paper's size, whatever network.size says"
     )
     describe.add_argument("--json", action="store_true", help="as JSON")
+    claims = add(
+        "claims", _claims, "judge each claim of the paper; say what each ablation and switch is worth"
+    )
+    claims.add_argument(
+        "--show", action="store_true", help="print the verdicts as they are in results/, in percent, instead"
+    )
     add("metrics", _metrics, "collect every number into results/metrics.json")
+    cli_tools.register(add)
     return parser
 
 
@@ -123,6 +137,17 @@ def _source(options: argparse.Namespace) -> None:
     )
 
 
+def _audit(options: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.machine import read_machine
+    from alexnet.stages import audit
+
+    name = options.dataset
+    params.dataset_of(params.load(), name)
+    folders = audit.Folders(paths.source_folder(name), paths.AUDITS, paths.unfinished_audit_folder(name))
+    print(audit.run(name, folders, workers=read_machine().workers), end="")
+
+
 def _prepare(options: argparse.Namespace) -> None:
     from alexnet import params
     from alexnet.machine import read_machine
@@ -134,18 +159,26 @@ def _prepare(options: argparse.Namespace) -> None:
     prepare.run(
         name,
         loaded.prepare,
-        paths.source_folder(name),
-        paths.data_folder(name),
-        held_out_output=None if is_fall else paths.held_out_file(name),
-        excluded=paths.HELD_OUT if is_fall else None,
+        prepare.Folders(
+            paths.source_folder(name),
+            paths.data_folder(name),
+            paths.unfinished_folder(name),
+            held_out=None if is_fall else paths.held_out_file(name),
+            excluded=paths.HELD_OUT if is_fall else None,
+        ),
         workers=read_machine().workers,
     )
 
 
 def _rgb_pca(options: argparse.Namespace) -> None:
+    from alexnet.machine import read_machine
     from alexnet.stages import rgb_pca
 
-    rgb_pca.run(paths.data_folder(options.dataset), paths.stats_folder(options.dataset))
+    rgb_pca.run(
+        paths.data_folder(options.dataset),
+        paths.stats_folder(options.dataset),
+        threads=read_machine().workers,
+    )
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -176,8 +209,33 @@ def _train(options: argparse.Namespace) -> None:
             ),
             train.TrainOutputs(paths.weights_file(name), paths.record_file(name), paths.history_file(name)),
             paths.CHECKPOINTS,
-            train.Setup(plan.device, machine.threads, plan.mode, machine.compile, machine.channels_last),
+            train.Setup(
+                plan.device,
+                machine.threads,
+                plan.mode,
+                machine.compile,
+                machine.channels_last,
+                machine.readers,
+            ),
         )
+
+
+def _ablate(options: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.machine import plan_training, read_machine, usable_gpus
+
+    loaded, machine, name = params.load(), read_machine(), options.ablation
+    line = params.ablation_of(loaded, name)
+    plan = plan_training(machine, len(usable_gpus()), loaded.variant(line.variant).columns, joined())
+    with _devices(f"ablate {name}", plan) as claimed:
+        _pin_threads(machine.threads)
+        from alexnet.ablation import Ablation
+
+        ablation = Ablation(name, loaded, machine, plan)
+        if joined() is not None:
+            ablation.train(options.seed)
+        elif code := ablation.run(claimed.cores):
+            sys.exit(code)
 
 
 @contextlib.contextmanager
@@ -216,6 +274,7 @@ def _predict(options: argparse.Namespace) -> None:
             paths.predictions_file(data, options.member, options.split),
             device_name=plan.device,
             threads=machine.threads,
+            readers=machine.readers,
             features=Path(options.features) if options.features else None,
         )
 
@@ -254,6 +313,33 @@ def _describe(options: argparse.Namespace) -> None:
         return
     title = f"variant {options.variant}, protocol {options.protocol}, {options.classes:,} classes"
     print(render(described, title, (options.protocol, options.against)), end="")
+
+
+def _claims(options: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.core.layers import FULL_CROP_PX, FULL_SIZE
+    from alexnet.stages import claims
+
+    output = paths.table_file("claims")
+    if options.show:
+        print(claims.render(output), end="")
+        return
+    loaded = params.load()
+    is_full_size = loaded.network.size == FULL_SIZE and loaded.protocol(params.DEFAULT).crop == FULL_CROP_PX
+    lines = claims.Lines(
+        loaded.members,
+        loaded.ablations,
+        loaded.protocols,
+        loaded.left_out,
+        {name: params.dataset_of(loaded, name).source.kind for name in loaded.datasets.names()},
+        is_full_size,
+    )
+    claims.run(
+        lines,
+        loaded.tables,
+        claims.Inputs(paths.CLAIMS, paths.PREDICTIONS, paths.MODELS, paths.ABLATIONS, paths.RELU_TANH),
+        claims.Outputs(output, paths.table_file("ablations"), paths.table_file("protocols")),
+    )
 
 
 def _metrics(_: argparse.Namespace) -> None:

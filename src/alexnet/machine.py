@@ -34,6 +34,9 @@ class Machine(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     threads: Count = 1  # of each process of a training, and of a prediction
+    readers: Annotated[int, Field(ge=0)] = (
+        1  # threads of each that read images ahead; 0: each batch in its turn
+    )
     workers: Count = Field(default_factory=_count_cores)  # processes that decode images
     device: Literal["auto", "cpu", "cuda"] = "auto"
     parallel: Literal["auto", "none", "columns", "data"] = "auto"  # auto: columns if there are two GPUs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+CLAIMS = Path("claims.yaml")
 MACHINE = Path("machine.yaml")
 INPUTS = Path("inputs")
 WORK = Path("work")
@@ -14,6 +15,10 @@ CHECKPOINTS = Path(".ckpt")
 CHECKED = WORK / "checked"
 HELD_OUT = WORK / "held_out"
 PREDICTIONS = WORK / "predictions"
+MODELS = WORK / "models"
+ABLATIONS = WORK / "ablations"
+RELU_TANH = WORK / "relu_tanh"
+AUDITS = WORK / "audits"
 
 
 def input_link(name: str) -> Path:
@@ -29,6 +34,21 @@ def source_folder(dataset: str) -> Path:
 def data_folder(dataset: str) -> Path:
     """Shards, index and manifest of a prepared data set."""
     return WORK / "data" / dataset
+
+
+def unfinished_folder(dataset: str) -> Path:
+    """Finished shards of a `prepare` under way; outside every output, as the engines remove those before a run."""
+    return WORK / "unfinished" / dataset
+
+
+def audit_folder(dataset: str) -> Path:
+    """What an audit of a data set's archives found."""
+    return AUDITS / dataset
+
+
+def unfinished_audit_folder(dataset: str) -> Path:
+    """Finished parts of an audit under way."""
+    return WORK / "unfinished_audits" / dataset
 
 
 def held_out_file(dataset: str) -> Path:
@@ -54,6 +74,16 @@ def record_file(member: str) -> Path:
 def history_file(member: str) -> Path:
     """A row per epoch of a member's training."""
     return WORK / "models" / member / "history.csv"
+
+
+def ablation_folder(name: str) -> Path:
+    """The nets of an ablation, a folder for each seed: weights, record, history and predictions."""
+    return ABLATIONS / name
+
+
+def unfinished_ablation(name: str) -> Path:
+    """The same while it is being made, outside the output: what is finished is not made again."""
+    return WORK / "unfinished" / "ablations" / name
 
 
 def predictions_file(dataset: str, member: str, split: str) -> Path:

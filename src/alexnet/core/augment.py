@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,38 +56,94 @@ def colour_noise(
     return first + second + third
 
 
-def training_batch(
-    images: Tensor,
+def cut_crops(images: Tensor, draws: Draws, crop: int) -> Tensor:
+    """The crops (N, crop, crop, 3) uint8 of images (N, H, W, 3) uint8, mirrored as drawn: new memory.
+
+    The plain twin of what a loader does ahead of training, see `alexnet.core.crops_cpu`.
+    """
+    places = zip(draws.rows.tolist(), draws.columns.tolist(), draws.mirrored.tolist(), strict=True)
+    cut = [_cut(image, place, crop).permute(1, 2, 0) for image, place in zip(images, places, strict=True)]
+    return torch.stack(cut) if cut else images.new_empty(0, crop, crop, 3)
+
+
+def network_input(
+    crops: Tensor,
     draws: Draws,
     mean_image: Tensor,
     noise: Tensor | None,
-    crop: int,
     *,
-    mirror: bool,
     mean_align: MeanAlign,
     rescale: bool,
 ) -> Tensor:
-    """Network input (N, 3, crop, crop) float32: crop - mean + colour noise, on the device of the images.
+    """Network input (N, 3, crop, crop) float32: crop - mean + colour noise, on the device of the crops.
 
-    images: (N, H, W, 3) uint8; mean_image: (H, W, 3) float32; noise: (N, 3) or None for no noise.
-    mean_align: under_crop takes the mean of each pixel, reflected with the crop (§2); centre takes the central
-    part of the mean image, not reflected, whatever the crop, as in the 2012 code. rescale: divides by 1.1
-    where there is noise, as in the 2012 code.
+    crops: (N, crop, crop, 3) uint8, cut and mirrored as `draws` say; mean_image: (H, W, 3) float32 of the whole
+    images; noise: (N, 3) or None for no noise. mean_align: under_crop takes the mean of each pixel, reflected with
+    the crop (§2); centre takes the central part of the mean image, not reflected, whatever the crop, as in the 2012
+    code. rescale: divides by 1.1 where there is noise, as in the 2012 code. Values are the same on every device.
     """
-    batch = torch.empty(len(images), 3, crop, crop, device=images.device)
+    compute = _one_by_one if crops.device.type == "cpu" else _all_at_once
+    return compute(crops, draws, mean_image, noise, mean_align, rescale=rescale)
+
+
+def _one_by_one(
+    crops: Tensor,
+    draws: Draws,
+    mean_image: Tensor,
+    noise: Tensor | None,
+    mean_align: MeanAlign,
+    *,
+    rescale: bool,
+) -> Tensor:
+    """`network_input` for CPUs: an image stays in the cache from the first step to the last."""
+    count, crop = crops.shape[:2]
+    batch = torch.empty(count, 3, crop, crop, device=crops.device)
     planes = _planes(mean_image)
-    # One image at a time, which stays in the cache from the first step to the last.
     places = zip(draws.rows.tolist(), draws.columns.tolist(), draws.mirrored.tolist(), strict=True)
-    for number, (row, column, mirrored) in enumerate(places):
-        place = row, column, mirror and mirrored
+    for number, place in enumerate(places):
         view = batch[number]
-        view.copy_(_cut(images[number], place, crop))
+        view.copy_(crops[number].permute(2, 0, 1))
         view -= _mean_part(planes, place, crop, mean_align)
         if noise is not None:
             view += noise[number, :, None, None]
             if rescale:
                 view /= RESCALE
     return batch
+
+
+def _all_at_once(
+    crops: Tensor,
+    draws: Draws,
+    mean_image: Tensor,
+    noise: Tensor | None,
+    mean_align: MeanAlign,
+    *,
+    rescale: bool,
+) -> Tensor:
+    """`network_input` for GPUs: as few operations as there are steps, however many images."""
+    count, crop = crops.shape[:2]
+    batch = torch.empty(count, 3, crop, crop, device=crops.device)
+    batch.copy_(crops.permute(0, 3, 1, 2))
+    if mean_align == "centre":
+        batch -= _mean_part(_planes(mean_image), (0, 0, False), crop, mean_align)
+    else:
+        batch -= _gather_mean(mean_image, draws, crop)
+    if noise is not None:
+        batch += noise[:, :, None, None]
+        if rescale:
+            # A tensor of the device: by a plain number a GPU multiplies with the reciprocal, which rounds otherwise.
+            batch /= torch.full((), RESCALE, device=crops.device)
+    return batch
+
+
+def _gather_mean(mean_image: Tensor, draws: Draws, crop: int) -> Tensor:
+    """The mean under each crop, reflected with it, (N, 3, crop, crop)."""
+    drawn = np.stack([draws.rows, draws.columns, draws.mirrored.astype(np.int64)])
+    rows, columns, mirrored = torch.from_numpy(drawn).to(mean_image.device)
+    along = torch.arange(crop, device=mean_image.device)
+    across = torch.where(mirrored[:, None] > 0, crop - 1 - along, along)
+    under = mean_image[(rows[:, None] + along)[:, :, None], (columns[:, None] + across)[:, None, :]]
+    return under.permute(0, 3, 1, 2)
 
 
 def _cut(images: Tensor, place: tuple[int, int, bool], crop: int) -> Tensor:
@@ -139,7 +196,7 @@ def view_batch(
 ) -> Tensor:
     """One view of each image as network input, (N, 3, crop, crop) float32; images (N, H, W, 3) uint8.
 
-    mean_align: as in `training_batch`; the 2012 code treats views as it does crops.
+    mean_align: as in `network_input`; the 2012 code treats views as it does crops.
     """
     batch = torch.empty(len(images), 3, crop, crop, device=images.device)
     batch.copy_(_cut(images, place, crop))

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from alexnet.core.philox import MASK, philox
 
-CropOffsets = Literal["with_last", "without_last"]
+CropOffsets = Literal["with_last", "without_last", "centre"]
 
 ORDER, CROP, CHUNK_CROP, COLOUR, DROPOUT, INITIAL = 1, 2, 3, 4, 5, 6
 
@@ -57,10 +57,11 @@ def count_offsets(side: int, crop: int, crop_offsets: CropOffsets) -> int:
     """Places of a crop along a side.
 
     with_last: 33 for 224 of 256, every place there is, as in the 2012 code. without_last: 32, which gives the
-    2048 = 32 · 32 · 2 of §4.1; 1 where the crop is the whole image.
+    2048 = 32 · 32 · 2 of §4.1; 1 where the crop is the whole image. centre: with_last's, of which the middle one is
+    taken and none is drawn.
     """
     assert 0 < crop <= side
-    return side - crop + 1 if crop_offsets == "with_last" else max(1, side - crop)
+    return max(1, side - crop) if crop_offsets == "without_last" else side - crop + 1
 
 
 @dataclass(frozen=True)

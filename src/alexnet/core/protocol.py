@@ -63,7 +63,7 @@ class ProtocolParams(NetworkSwitches):
 
     crop: Count
     mirror: bool
-    crop_offsets: Literal["with_last", "without_last"]
+    crop_offsets: Literal["with_last", "without_last", "centre"]
     crop_chunk: Count
     colour_std: AtLeastZero
     colour_basis: Literal["stddev", "eigenvalue01"]

@@ -21,6 +21,8 @@ class PrepareParams(Params):
 
     resize: Annotated[int, Field(ge=1, le=4096)]
     interpolation: Interpolation
+    store: Literal["raw", "jpeg"]
+    quality: Annotated[int, Field(ge=1, le=100)]  # of JPEGs
     shard_images: Annotated[int, Field(ge=1, le=1 << 20)]
     seed: Annotated[int, Field(ge=0, lt=1 << 63)]
 
@@ -50,15 +52,17 @@ def centre_square(
     does not say. `area` and `cubic` do the same in both directions.
     """
     height, width = resized_shape(image.shape[0], image.shape[1], side)
-    if (height, width) != image.shape[:2]:
-        shrinks = min(image.shape[:2]) > side
-        image = cv2.resize(image, (width, height), interpolation=_method(interpolation, shrinks))  # type: ignore[assignment]
     top, left = (height - side) // 2, (width - side) // 2
+    shrinks = min(image.shape[:2]) > side
+    if shrinks and interpolation != "cubic":
+        from alexnet.core.area_cpu import shrink  # its compiler takes a third of a second to load
+
+        return shrink(image, height, width, top, left, side)
+    if (height, width) != image.shape[:2]:
+        image = cv2.resize(image, (width, height), interpolation=_method(interpolation))  # type: ignore[assignment]
     return np.ascontiguousarray(image[top : top + side, left : left + side])
 
 
-def _method(interpolation: Interpolation, shrinks: bool) -> int:
-    """OpenCV's constant for an interpolation."""
-    if interpolation == "area" or (interpolation == "area_cubic" and shrinks):
-        return cv2.INTER_AREA
-    return cv2.INTER_CUBIC
+def _method(interpolation: Interpolation) -> int:
+    """OpenCV's constant for an interpolation, where the image is enlarged or cubic is asked for."""
+    return cv2.INTER_AREA if interpolation == "area" else cv2.INTER_CUBIC

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,10 @@ Float = npt.NDArray[np.float64]
 
 @dataclass
 class RgbSums:
-    """Integer sums over images: exact, so in any order the same. Enough for 10¹⁴ pixels."""
+    """Integer sums over images: exact, so in any order and by any number of threads the same. Enough for 10¹⁴ pixels.
+
+    A thread adds to sums of its own, and these are added up in the end.
+    """
 
     image_sum: npt.NDArray[np.uint64]  # (side, side, 3) sum of each pixel and channel
     products: npt.NDArray[np.int64]  # (3, 3) sum of products of channels over all pixels
@@ -24,14 +28,24 @@ class RgbSums:
         return cls(np.zeros((side, side, 3), np.uint64), np.zeros((3, 3), np.int64))
 
     def add(self, images: npt.NDArray[np.uint8]) -> None:
-        """Adds images (n, side, side, 3) uint8."""
-        for image in images:
-            self.image_sum += image
-            pixels = image.reshape(-1, 3).astype(np.float64)
-            # Below 2⁵³ float64 products and sums of whole numbers are exact, and far faster than integer ones.
-            assert len(pixels) * 255**2 < 1 << 53
-            self.products += (pixels.T @ pixels).astype(np.int64)
+        """Adds images (n, side, side, 3) uint8. Other threads run meanwhile."""
+        from alexnet.core.rgb_cpu import PAIRS, add_images  # its compiler takes a third of a second to load
+
+        assert images.shape[1:] == self.image_sum.shape
+        values = np.ascontiguousarray(images).reshape(len(images), self.image_sum.size)
+        products = np.zeros(len(PAIRS), np.int64)
+        add_images(values, self.image_sum.reshape(-1), products)
+        for (one, other), total in zip(PAIRS, products, strict=True):
+            self.products[one, other] += total
+            if one != other:
+                self.products[other, one] += total
         self.num_images += len(images)
+
+    def __iadd__(self, other: RgbSums) -> Self:
+        self.image_sum += other.image_sum
+        self.products += other.products
+        self.num_images += other.num_images
+        return self
 
 
 @dataclass(frozen=True)

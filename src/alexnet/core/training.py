@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from alexnet.core.augment import (
     CENTRE_VIEW,
     colour_noise,
-    training_batch,
+    network_input,
     view_batch,
     view_places,
 )
@@ -55,7 +55,7 @@ class Tally:
 class Minibatch:
     """Images of one update, or a process's part of them."""
 
-    images: Tensor  # (n, H, W, 3) uint8, on the device that computes
+    crops: Tensor  # (n, crop, crop, 3) uint8, cut and mirrored as drawn, on the device that computes
     labels: Tensor  # (n,) int64
     indices: npt.NDArray[np.int64]  # (n,) of the images in their split
     draws: Draws
@@ -125,7 +125,7 @@ class Trainer:
 
         update: counted from the start of training; it picks the dropout masks. Source: §5.
         """
-        inputs = self.inputs(batch.images, batch.draws)
+        inputs = self.inputs(batch.crops, batch.draws)
         masks = self._masks(update, batch.indices)
         self.descent.clear()
         with self.precision():
@@ -146,17 +146,16 @@ class Trainer:
         tally.wrong += int((logits.argmax(1) != batch.labels).sum())
         return loss / len(batch.labels) if len(batch.labels) else 0.0
 
-    def inputs(self, images: Tensor, draws: Draws) -> Tensor:
-        """What the network takes, (n, 3, side, side), of images (n, H, W, 3) uint8 (§4.1)."""
+    def inputs(self, crops: Tensor, draws: Draws) -> Tensor:
+        """What the network takes, (n, 3, side, side), of crops (n, side, side, 3) uint8 cut as drawn (§4.1)."""
         protocol, colours, noise = self.protocol, self.colours, None
         if self._has_colour_noise:
             alphas = torch.from_numpy(draws.alphas).to(self.device)
             noise = colour_noise(
                 alphas, colours.stddev, colours.eigenvectors, protocol.colour_std, protocol.colour_basis
             )
-        batch = training_batch(
-            images, draws, colours.mean_image, noise, self.network.side,
-            mirror=protocol.mirror, mean_align=protocol.mean_align,
+        batch = network_input(
+            crops, draws, colours.mean_image, noise, mean_align=protocol.mean_align,
             rescale=protocol.colour_rescale and self._has_colour_noise,
         )  # fmt: skip
         dtype = next(self.network.parameters()).dtype
@@ -216,9 +215,16 @@ def epoch_draws(
     places: slice,
     num_offsets: int,
 ) -> Draws:
-    """The draws of the images at some places of an epoch's order; num_offsets: places of a crop along a side."""
+    """The draws of the images at some places of an epoch's order; not drawn is what the protocol leaves out.
+
+    num_offsets: places of a crop along a side.
+    """
     chunks = chunk_numbers(places, protocol.crop_chunk) if protocol.crop_chunk > 1 else None
-    return draw_augmentation(seed, epoch, order[places], num_offsets, chunks)
+    draws = draw_augmentation(seed, epoch, order[places], num_offsets, chunks)
+    if protocol.crop_offsets == "centre":
+        middle = np.full_like(draws.rows, (num_offsets - 1) // 2)
+        draws = replace(draws, rows=middle, columns=middle)
+    return draws if protocol.mirror else replace(draws, mirrored=np.zeros_like(draws.mirrored))
 
 
 def part_of(indices: npt.NDArray[np.int64], team: Team) -> slice:

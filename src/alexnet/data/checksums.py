@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alexnet.data.access import explain_access
 from alexnet.data.inventory import SourceFile
 from alexnet.data.progress import Advance, progress
 from alexnet.errors import UserError
@@ -23,8 +24,10 @@ class FileToCheck:
     path: Path
 
     def parts(self) -> list[Path]:
-        """The files whose bytes count, in the order of their names."""
-        return sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
+        """The files whose bytes count, in the order of their names; not those in folders of a folder."""
+        if not self.path.is_dir():
+            return [self.path]
+        return sorted(path for path in self.path.iterdir() if not path.is_dir())
 
 
 def check_files(
@@ -33,7 +36,7 @@ def check_files(
     """Size and MD5 of each file, in order of their names; reads every byte once.
 
     A folder's MD5 is that of the lines `MD5  NAME` of its files. Without an expected sum there is one warning.
-    Raises UserError if a sum is not the expected one.
+    Raises UserError if a sum is not the expected one, or a file cannot be read.
     """
     files = sorted(files, key=lambda file: file.name)
     unknown = [file.name for file in files if file.name not in expected]
@@ -42,9 +45,10 @@ def check_files(
         print(
             f"warning: {dataset}: no md5 to check {len(unknown):,} of its files by ({names})", file=sys.stderr
         )
-    sizes = [sum(part.stat().st_size for part in file.parts()) for file in files]
+    with explain_access(where):
+        sizes = [sum(part.stat().st_size for part in file.parts()) for file in files]
     checked = []
-    with progress(total=sum(sizes), what=f"md5 of {dataset}", unit="B") as advance:
+    with explain_access(where), progress(total=sum(sizes), what=f"md5 of {dataset}", unit="B") as advance:
         for file, size in zip(files, sizes, strict=True):
             checked.append(SourceFile(file.name, size, _sum(file, advance), expected.get(file.name)))
             _check_sum(checked[-1], where)
@@ -63,7 +67,7 @@ def _sum(file: FileToCheck, advance: Advance) -> str:
     if not file.path.is_dir():
         return _sum_file(file.path, advance)
     lines = [f"{_sum_file(part, advance)}  {part.name}\n" for part in file.parts()]
-    return hashlib.md5("".join(lines).encode(), usedforsecurity=False).hexdigest()
+    return hashlib.md5("".join(lines).encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
 
 
 def _sum_file(path: Path, advance: Advance) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import io
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from scipy.io import loadmat
 
 from alexnet.data.inventory import Synset, number_synsets
+from alexnet.data.mat_files import read_rows
 from alexnet.data.tars import GET_AGAIN, read_small_files
 from alexnet.errors import UserError
+
+WNID = re.compile(r"n\d{8}", re.ASCII)
+MAX_DIGITS = 9  # of an id
 
 
 @dataclass(frozen=True)
@@ -33,40 +34,50 @@ def read_devkit(path: Path, year: int) -> Devkit:
 def read_meta(content: bytes, year: int, where: str) -> list[Synset]:
     """The classes in meta.mat, by label: the rows of `synsets` without children.
 
-    Raises UserError if it cannot be read, has no classes, or ids or wnids repeat.
+    Raises UserError if it cannot be read, has no classes, wnids repeat or the ids are not 1 to the number of classes.
     """
     try:
-        file: Any = io.BytesIO(content)
-        rows = np.atleast_1d(loadmat(file, squeeze_me=True, variable_names=["synsets"])["synsets"])
-        leaves = [row for row in rows if int(row["num_children"]) == 0]
-        ids = [int(row[f"ILSVRC{year}_ID"]) for row in leaves]
-        wnids = [str(row["WNID"]) for row in leaves]
-        words = [_text(row["words"]) for row in leaves]
-    except Exception as error:  # loadmat raises whatever it stumbles over
+        fields = ("num_children", "WNID", "words", id_field := f"ILSVRC{year}_ID")
+        rows = read_rows(content, "synsets", fields, optional=("num_train_images",))
+        leaves = [row for row in rows if _whole(row["num_children"]) == 0]
+        wnids = [_wnid(row["WNID"]) for row in leaves]
+        ids = {wnid: _whole(row[id_field]) for wnid, row in zip(wnids, leaves, strict=True)}
+        words = {wnid: str(row["words"]) for wnid, row in zip(wnids, leaves, strict=True)}
+        images = {
+            wnid: _whole(row["num_train_images"]) if "num_train_images" in row else None
+            for wnid, row in zip(wnids, leaves, strict=True)
+        }
+    except ValueError as error:
+        raise UserError(where, f"is no list of synsets of ILSVRC{year} ({error})", fix=GET_AGAIN) from error
+    if not leaves or len(ids) < len(leaves) or sorted(ids.values()) != list(range(1, len(ids) + 1)):
         raise UserError(
-            where, f"is no list of synsets of ILSVRC{year} ({type(error).__name__}: {error})", fix=GET_AGAIN
-        ) from error
-    if not leaves or len(set(ids)) < len(ids) or len(set(wnids)) < len(wnids):
-        raise UserError(
-            where, "classes are missing or repeat", found=f"{len(set(wnids))} wnids", fix=GET_AGAIN
-        )
-    return number_synsets(dict(zip(wnids, words, strict=True)), dict(zip(wnids, ids, strict=True)))
+            where, "classes are missing or repeat", found=f"{len(ids)} wnids in {len(leaves)} rows without children",
+            expected="as many, with the ids from 1 on", fix=GET_AGAIN,
+        )  # fmt: skip
+    return number_synsets(words, ids, images)
 
 
-def _text(value: Any) -> str:
-    """A string of a .mat file, where an empty one is an empty array."""
-    return value if isinstance(value, str) else "".join(map(str, np.atleast_1d(value)))
+def _whole(value: str | float) -> int:
+    """A number that is whole and not below zero. Raises ValueError if it is none."""
+    if isinstance(value, str) or not math.isfinite(value) or value < 0 or int(value) != value:
+        raise ValueError(f"{str(value)[:40]!r} is no count")
+    return int(value)
+
+
+def _wnid(value: str | float) -> str:
+    if not isinstance(value, str) or WNID.fullmatch(value) is None:
+        raise ValueError(f"{str(value)[:40]!r} is no WordNet id")
+    return value
 
 
 def read_ids(content: bytes, where: str) -> list[int]:
     """The devkit ids of a ground-truth file, one a line. Raises UserError for a line that is no number."""
     ids = []
-    for number, line in enumerate(content.decode("ascii", "replace").split("\n")):
+    for number, line in enumerate(content.decode("ascii", "replace").rstrip().split("\n")):
         text = line.strip()
-        if text.isdecimal():
-            ids.append(int(text))
-        elif text:
+        if not text.isdecimal() or len(text) > MAX_DIGITS:
             raise UserError(f"{where}, line {number + 1}", "is no id", found=repr(text[:40]), fix=GET_AGAIN)
+        ids.append(int(text))
     return ids
 
 

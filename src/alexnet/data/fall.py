@@ -11,14 +11,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from alexnet.core.order import seeded_order
+from alexnet.data.access import read_bounded
 from alexnet.data.checksums import FileToCheck
 from alexnet.data.ilsvrc import SYNSET_TAR, list_synset, wnid_of
-from alexnet.data.inventory import SPLITS, Listing, number_synsets
+from alexnet.data.inventory import SPLITS, Listing, number_synsets, set_label
 from alexnet.data.progress import progress
 from alexnet.data.tars import Member, scan_images, scan_tar
 from alexnet.errors import UserError
 
 WORDS = "words.txt"
+MAX_WORDS = 1 << 26  # bytes of it; that of all of WordNet has three million
 
 
 @dataclass(frozen=True)
@@ -64,21 +66,21 @@ def list_files(archives: FallArchives) -> list[FileToCheck]:
 
 def list_fall(archives: FallArchives, fractions: Fractions) -> Listing:
     """Every image of a release, split as declared. Raises UserError if a tar is damaged or a synset repeats."""
-    found: dict[str, tuple[str, list[Member]]] = {}
+    found: dict[str, pa.Table] = {}
     with progress(total=None, what="index synsets", unit="synset") as advance:
         for name, wnid, inside in _list_tars(archives):
             if wnid in found:
                 raise UserError(
                     archives.recorded[name], f"synset {wnid} is there twice", fix="Remove one of the two."
                 )
-            found[wnid] = archives.recorded[name], scan_images(archives.tars[name], inside)
+            file, images = archives.recorded[name], scan_images(archives.tars[name], inside)
+            found[wnid] = list_synset(
+                file, wnid, None, images, Path(file)
+            )  # a table takes a tenth of the list
             advance()
     words = read_words(archives.words) if archives.words else {}
     synsets = number_synsets({wnid: words.get(wnid, "") for wnid in found})
-    tables = {}
-    for synset in synsets:
-        file, images = found[synset.wnid]
-        tables[synset.wnid] = list_synset(file, synset.wnid, synset.label, images, Path(file))
+    tables = {synset.wnid: set_label(found.pop(synset.wnid), synset.label) for synset in synsets}
     return Listing(synsets, *split_classes(tables, fractions))
 
 
@@ -94,9 +96,14 @@ def _list_tars(archives: FallArchives) -> Iterator[tuple[str, str, Member | None
 
 
 def read_words(path: Path) -> dict[str, str]:
+    """The words of each wnid, from lines `WNID<TAB>words`. Raises UserError if the file cannot be read."""
+    return parse_words(read_bounded(path, MAX_WORDS).decode("utf-8", "replace"))
+
+
+def parse_words(text: str) -> dict[str, str]:
     """The words of each wnid, from lines `WNID<TAB>words`."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return {wnid: words for wnid, tab, words in (line.partition("\t") for line in lines) if tab}
+    lines = (line.rstrip("\r").partition("\t") for line in text.split("\n"))
+    return {wnid: words for wnid, tab, words in lines if tab}
 
 
 def split_classes(

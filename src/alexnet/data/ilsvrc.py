@@ -10,14 +10,17 @@ from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
+from alexnet.data.access import read_bounded
 from alexnet.data.checksums import FileToCheck
 from alexnet.data.devkit import label_by_name, read_devkit, read_ids
 from alexnet.data.inventory import SPLITS, Listing, Synset, make_places
 from alexnet.data.progress import progress
-from alexnet.data.tars import Member, scan_images, scan_tar
+from alexnet.data.tars import IMAGE_SUFFIXES, Member, scan_images, scan_tar
 from alexnet.errors import UserError
 
-SYNSET_TAR = re.compile(r"(n\d{8})\.tar")
+SYNSET_TAR = re.compile(r"(n\d{8})\.tar", re.ASCII)
+NUMBERED = re.compile(r".*_(\d{8})\.JPEG", re.ASCII)
+MAX_TRUTH = 1 << 24  # bytes of a ground truth; the longest has under a million
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,14 @@ class Archives:
         object.__setattr__(self, "names", NAMES[self.year])
 
     def has(self, name: str) -> bool:
-        """Whether an archive is there."""
-        return (self.folder / name).is_file()
+        """Whether an archive is there. Raises UserError if something else has its name."""
+        path = self.folder / name
+        if path.exists() and not path.is_file():
+            raise UserError(
+                str(self.recorded / name), "is no file", expected="the archive as it was downloaded, not unpacked",
+                fix="Put it there, or rename what is there.",
+            )  # fmt: skip
+        return path.is_file()
 
     def first(self, names: Sequence[str]) -> str | None:
         """The first archive that is there."""
@@ -161,8 +170,8 @@ def wnid_of(inner: Member, path: Path) -> str:
     return match[1]
 
 
-def list_synset(file: str, wnid: str, label: int, images: list[Member], path: Path) -> pa.Table:
-    """Rows of one synset's images. Raises UserError if there are none."""
+def list_synset(file: str, wnid: str, label: int | None, images: list[Member], path: Path) -> pa.Table:
+    """Rows of one synset's images; label: None if it is not known yet. Raises UserError if there are none."""
     if not images:
         raise UserError(f"{path}: {wnid}", "holds no image", fix="Get the archive again.")
     keys = [f"{wnid}/{image.base}" for image in images]
@@ -184,9 +193,21 @@ def _list_flat(
     labels: list[int | None] | None = None
     if ids is not None:
         by_name = label_by_name(keys, ids, synsets, f"{archives.recorded}: {where}")
+        _check_numbers(keys, str(archives.recorded / name))
         labels = [by_name[key] for key in keys]
     file, offsets = str(archives.recorded / name), [image.offset for image in images]
     return make_places(file, keys, labels, [image.size for image in images], offsets=offsets)
+
+
+def _check_numbers(names: list[str], where: str) -> None:
+    """Refuses images whose names do not end in the numbers from 1 on: line n of a ground truth is of number n."""
+    for number, name in enumerate(sorted(names), 1):
+        match = NUMBERED.fullmatch(name)
+        if match is None or int(match[1]) != number:
+            raise UserError(
+                where, "an image is missing, or is not named as its ground truth expects", found=name,
+                expected=f"a name that ends in _{number:08}.JPEG", fix="Check that this is the right archive.",
+            )  # fmt: skip
 
 
 def _list_test(archives: Archives, synsets: list[Synset]) -> tuple[pa.Table | None, str | None]:
@@ -200,9 +221,8 @@ def _list_test(archives: Archives, synsets: list[Synset]) -> tuple[pa.Table | No
         if archives.year == 2012:
             reason += " (they were never public)"
         return _list_flat(archives, name, images, None, synsets, ""), reason
-    ids = read_ids(
-        (archives.folder / names.test_truth).read_bytes(), f"{archives.recorded / names.test_truth}"
-    )
+    truth = read_bounded(archives.folder / names.test_truth, MAX_TRUTH)
+    ids = read_ids(truth, str(archives.recorded / names.test_truth))
     return _list_flat(archives, name, images, ids, synsets, names.test_truth), None
 
 
@@ -210,14 +230,17 @@ def _patch(archives: Archives, name: str, places: dict[str, list[pa.Table]]) -> 
     """The rows with those of the patch archive in place of the blank images they repair, each used exactly once."""
     path = archives.folder / name
     patches: dict[tuple[str, str], Member] = {}
-    for member in scan_images(path):
+    for member in scan_tar(path):
+        if not member.name.lower().endswith(IMAGE_SUFFIXES):
+            print(f"{path}: {member.name!r} is not named as an image and is not read", file=sys.stderr)
+            continue
         split = PurePosixPath(member.name).parent.name
         if split not in SPLITS or (split, member.base) in patches:
             what = "is there twice" if split in SPLITS else "lies in no folder train, val or test"
             raise UserError(str(path), f"patch {member.name!r} {what}", fix="Get the archive again.")
         patches[split, member.base] = member
-    if not places["test"]:
-        num_left = sum(split == "test" for split, _ in patches)
+    num_left = sum(split == "test" for split, _ in patches)
+    if num_left and not places["test"]:
         print(f"{path}: {num_left} patches of test images not used, as there are none", file=sys.stderr)
         patches = {key: member for key, member in patches.items() if key[0] != "test"}
     used: set[tuple[str, str]] = set()

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import xxhash
+from pydantic import TypeAdapter
 
+from alexnet.data.access import explain
 from alexnet.errors import UserError
 
 SPLITS = ("train", "val", "test")
+CHUNK = 1 << 22
+SOURCE_AGAIN = "Delete it and run source again."
 
 # Where an image lies. offset: its first byte in `file`, null if `member` of a zip. label: null if unknown.
 PLACE_SCHEMA = pa.schema(
@@ -30,13 +36,17 @@ PLACE_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Synset:
-    """A class. label: index in the data set's sorted wnids (also `sorted_index`); devkit_id counts from 1."""
+    """A class. label: index in the data set's sorted wnids (also `sorted_index`); devkit_id counts from 1.
+
+    train_images: how many training images the development kit says it has, None where there is no kit.
+    """
 
     label: int
     wnid: str
     words: str
     devkit_id: int | None
     sorted_index: int
+    train_images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,13 +69,14 @@ class SplitCount:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What a source holds."""
+    """What a source holds. index_xxh3_128: hash of index.parquet, filled in as it is written."""
 
     dataset: str
     kind: str
     files: list[SourceFile]
     synsets: list[Synset]
     splits: dict[str, SplitCount]
+    index_xxh3_128: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,14 +100,19 @@ class Place:
     size: int
 
 
-def number_synsets(words: dict[str, str], devkit_ids: dict[str, int] | None = None) -> list[Synset]:
+def number_synsets(
+    words: Mapping[str, str],
+    devkit_ids: Mapping[str, int] | None = None,
+    train_images: Mapping[str, int | None] | None = None,
+) -> list[Synset]:
     """The synsets with their labels: the index in the sorted wnids, for every kind of source (§1.4).
 
-    words: by wnid. devkit_ids: by wnid, where there is a development kit.
+    words: by wnid. devkit_ids, train_images: by wnid, where there is a development kit.
     """
-    ids = devkit_ids or {}
+    ids, nums = devkit_ids or {}, train_images or {}
     return [
-        Synset(label, wnid, words[wnid], ids.get(wnid), label) for label, wnid in enumerate(sorted(words))
+        Synset(label, wnid, words[wnid], ids.get(wnid), label, nums.get(wnid))
+        for label, wnid in enumerate(sorted(words))
     ]
 
 
@@ -123,6 +139,12 @@ def make_places(
     return pa.table(columns, schema=PLACE_SCHEMA)
 
 
+def set_label(table: pa.Table, label: int) -> pa.Table:
+    """The rows of one class, with its label."""
+    place = PLACE_SCHEMA.get_field_index("label")
+    return table.set_column(place, PLACE_SCHEMA.field(place), pa.array([label] * len(table), pa.int32()))
+
+
 def join_places(tables: list[pa.Table], split: str, where: str) -> pa.Table:
     """The rows of a split, sorted by key. Raises UserError if two images have the same key."""
     table = pa.concat_tables([PLACE_SCHEMA.empty_table(), *tables]).unify_dictionaries().sort_by("key")
@@ -135,46 +157,71 @@ def join_places(tables: list[pa.Table], split: str, where: str) -> pa.Table:
 
 def write_inventory(folder: Path, inventory: Inventory, splits: dict[str, pa.Table]) -> None:
     """Writes inventory.json and index.parquet into `folder`; equal content gives equal bytes."""
-    (folder / "inventory.json").write_text(json.dumps(asdict(inventory), indent=1, sort_keys=True) + "\n")
     schema = PLACE_SCHEMA.insert(0, pa.field("split", pa.string()))
-    with pq.ParquetWriter(folder / "index.parquet", schema, compression="zstd") as writer:
+    index = folder / "index.parquet"
+    with pq.ParquetWriter(index, schema, compression="zstd") as writer:
         for split in SPLITS:
             rows = splits[split]
             writer.write_table(
                 rows.add_column(0, schema.field("split"), pa.array([split] * len(rows), pa.string()))
             )
+    about = asdict(replace(inventory, index_xxh3_128=_hash_file(index)))
+    (folder / "inventory.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = xxhash.xxh3_128()
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@cache
+def _inventory_type() -> TypeAdapter[Inventory]:
+    """Checks the types of all that inventory.json holds."""
+    return TypeAdapter(Inventory)
 
 
 def load_inventory(folder: Path) -> Inventory:
     """What the stage `source` found. Raises UserError if it is missing or damaged."""
     path = folder / "inventory.json"
     try:
-        about = json.loads(path.read_text())
-        return Inventory(
-            about["dataset"],
-            about["kind"],
-            [SourceFile(**file) for file in about["files"]],
-            [Synset(**synset) for synset in about["synsets"]],
-            {split: SplitCount(**count) for split, count in about["splits"].items()},
-        )
+        inventory = _inventory_type().validate_json(path.read_bytes(), strict=True)
+        labels = [synset.label for synset in inventory.synsets]
+        if set(inventory.splits) != set(SPLITS) or labels != list(range(len(labels))):
+            raise ValueError("splits or labels are not those of a source")
+        return inventory
     except FileNotFoundError as error:
         raise UserError(str(path), "is missing", fix="Run source for this data set first.") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(str(path), "is no inventory", fix="Delete it and run source again.") from error
+    except OSError as error:
+        raise explain(error, str(path)) from error
+    except ValueError as error:
+        raise UserError(str(path), "is no inventory", fix=SOURCE_AGAIN) from error
 
 
 def load_places(folder: Path, split: str) -> pa.Table:
-    """The rows (PLACE_SCHEMA) of a split in index.parquet, in order of their keys."""
-    path = folder / "index.parquet"
-    try:
-        return pq.read_table(path, filters=[("split", "=", split)], columns=PLACE_SCHEMA.names)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(str(path), "cannot be read", fix="Delete it and run source again.") from error
+    """The rows (PLACE_SCHEMA) of a split in index.parquet, in order of their keys.
 
-
-def count_bytes(folder: Path) -> int:
-    """Bytes of all image files of a source."""
-    return int(pc.sum(pq.read_table(folder / "index.parquet", columns=["size"])["size"]).as_py() or 0)
+    Raises UserError if the index is missing, damaged or not the one that the inventory speaks of.
+    """
+    path, inventory = folder / "index.parquet", load_inventory(folder)
+    try:  # the hash first: a single wrong bit can send the reader of such files in circles
+        if _hash_file(path) != inventory.index_xxh3_128:
+            raise ValueError("its bytes are not those that were written")
+        table = pq.read_table(path, filters=[("split", "=", split)], columns=PLACE_SCHEMA.names)
+        table = table.cast(PLACE_SCHEMA)
+    except FileNotFoundError as error:
+        raise UserError(str(path), "is missing", fix="Run source for this data set first.") from error
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise UserError(str(path), f"cannot be read ({error})", fix=SOURCE_AGAIN) from error
+    expected = inventory.splits[split].count
+    if len(table) != expected:
+        what = f"does not hold the {split} images of inventory.json"
+        raise UserError(
+            str(path), what, found=f"{len(table):,} rows", expected=f"{expected:,}", fix=SOURCE_AGAIN
+        )
+    return table
 
 
 def as_places(rows: pa.Table) -> list[Place]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from alexnet.data import fall, folders, ilsvrc, tiny_imagenet
+from alexnet.data import cifar10, fall, folders, ilsvrc, tiny_imagenet
+from alexnet.data.access import explain_access
 from alexnet.data.checksums import FileToCheck
 from alexnet.data.generated import GeneratedSource
 from alexnet.data.inventory import Listing
 from alexnet.schema import Params
+
+BRINGS_SPLIT = {"tiny-imagenet": "Tiny ImageNet's zip", "cifar10": "CIFAR-10"}
 
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")]
 Part = Annotated[float, Field(ge=0, lt=1)]
@@ -54,16 +58,24 @@ class TinyImagenetSource(ArchivedSource):
 
 
 class FolderSource(ArchivedSource):
-    """A folder per class, perhaps within train, val and test."""
+    """A folder per class, perhaps within train, val and test, on the disk or in a zip."""
 
     kind: Literal["folder"]
 
 
+class Cifar10Source(ArchivedSource):
+    """CIFAR-10's binary archive, or what it holds."""
+
+    kind: Literal["cifar10"]
+
+
 IlsvrcKind = Annotated[
-    GeneratedSource | IlsvrcSource | TinyImagenetSource | FolderSource, Field(discriminator="kind")
+    GeneratedSource | IlsvrcSource | TinyImagenetSource | FolderSource | Cifar10Source,
+    Field(discriminator="kind"),
 ]
 FallKind = Annotated[
-    GeneratedSource | FallSource | TinyImagenetSource | FolderSource, Field(discriminator="kind")
+    GeneratedSource | FallSource | TinyImagenetSource | FolderSource | Cifar10Source,
+    Field(discriminator="kind"),
 ]
 
 
@@ -107,8 +119,8 @@ class FallDataset(Params):
     @model_validator(mode="after")
     def _check_split(self) -> FallDataset:
         archived = self.split == "as_archived"
-        if self.source.kind == "tiny-imagenet" and not archived:
-            raise ValueError("split must be as_archived, as Tiny ImageNet's zip brings its own")
+        if self.source.kind in BRINGS_SPLIT and not archived:
+            raise ValueError(f"split must be as_archived, as {BRINGS_SPLIT[self.source.kind]} brings its own")
         if self.source.kind in ("fall", "generated") and archived:
             raise ValueError("split must be {val, test, seed}, as a Fall release brings none")
         return self
@@ -117,40 +129,62 @@ class FallDataset(Params):
 DatasetParams = IlsvrcDataset | FallDataset
 
 
+@dataclass(frozen=True)
+class Made:
+    """The folder that a source's own files go into, generated archives or rewritten images.
+
+    recorded: its path as the index shall have it.
+    """
+
+    folder: Path
+    recorded: Path
+
+
 def find_files(dataset: str, params: DatasetParams, archives: Path | None) -> tuple[list[FileToCheck], Path]:
     """The files of a source, and the folder or file they lie in; archives: where generated ones are.
 
-    Raises UserError if one is missing.
+    Raises UserError if one is missing or cannot be read.
     """
-    source, path = params.source, Path(params.source.path)
-    if isinstance(source, GeneratedSource):
+    path = Path(params.source.path)
+    if isinstance(params.source, GeneratedSource):
         assert archives is not None
         path = archives
-    reader = _reader_of(params)
-    if reader == "ilsvrc":
-        return ilsvrc.list_files(ilsvrc.find_archives(path, path, _year(dataset, params))), path
-    if reader == "fall":
-        return fall.list_files(fall.find_fall(path, path)), path
-    if reader == "tiny-imagenet":
-        return tiny_imagenet.list_files(tiny_imagenet.find_zip(path, path)), path
-    return folders.list_files(folders.find_folders(path, path)), path
+    with explain_access(str(path)):
+        match _reader_of(params):
+            case "ilsvrc":
+                return ilsvrc.list_files(ilsvrc.find_archives(path, path, _year(dataset, params))), path
+            case "fall":
+                return fall.list_files(fall.find_fall(path, path)), path
+            case "tiny-imagenet":
+                return tiny_imagenet.list_files(tiny_imagenet.find_zip(path, path)), path
+            case "cifar10":
+                return cifar10.list_files(cifar10.find_cifar10(path, path)), path
+            case _:
+                return folders.list_files(folders.find_folders(path, path)), path
 
 
-def list_images(dataset: str, params: DatasetParams, path: Path, recorded: Path) -> Listing:
-    """Every image of the source at `path`, which the index is to call `recorded`. Raises UserError if it is odd."""
-    reader = _reader_of(params)
+def list_images(dataset: str, params: DatasetParams, path: Path, recorded: Path, made: Made) -> Listing:
+    """Every image of the source at `path`, which the index is to call `recorded`.
+
+    Images that cannot be read where they lie are first written into `made`. Raises UserError if the source is odd.
+    """
     split = _declared_split(params)
-    if reader == "ilsvrc":
-        return ilsvrc.list_ilsvrc(ilsvrc.find_archives(path, recorded, _year(dataset, params)))
-    if reader == "fall":
-        assert split is not None  # FallDataset has made sure of it
-        return fall.list_fall(fall.find_fall(path, recorded), split)
-    if reader == "tiny-imagenet":
-        assert isinstance(params.source, TinyImagenetSource)
-        choice = params.source.classes
-        zipped = tiny_imagenet.find_zip(path, recorded)
-        return tiny_imagenet.list_tiny_imagenet(zipped, choice.fraction, choice.at_most, choice.seed)
-    return folders.list_folders(folders.find_folders(path, recorded), split)
+    match _reader_of(params):
+        case "ilsvrc":
+            return ilsvrc.list_ilsvrc(ilsvrc.find_archives(path, recorded, _year(dataset, params)))
+        case "fall":
+            assert split is not None  # FallDataset has made sure of it
+            return fall.list_fall(fall.find_fall(path, recorded), split)
+        case "tiny-imagenet":
+            assert isinstance(params.source, TinyImagenetSource)
+            choice = params.source.classes
+            zipped = tiny_imagenet.find_zip(path, recorded)
+            return tiny_imagenet.list_tiny_imagenet(zipped, choice.fraction, choice.at_most, choice.seed)
+        case "cifar10":
+            made.folder.mkdir(exist_ok=True)
+            return cifar10.list_cifar10(cifar10.find_cifar10(path, recorded), made.folder, made.recorded)
+        case _:
+            return folders.list_folders(folders.find_folders(path, recorded), split)
 
 
 def optional_files(params: DatasetParams) -> set[str]:

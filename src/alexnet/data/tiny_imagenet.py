@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import stat
-import zipfile
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +9,10 @@ import pyarrow as pa
 
 from alexnet.core.order import seeded_order
 from alexnet.data.checksums import FileToCheck
+from alexnet.data.fall import parse_words
 from alexnet.data.inventory import Listing, Synset, make_places, number_synsets
-from alexnet.data.tars import GET_AGAIN, IMAGE_SUFFIXES, check_name
+from alexnet.data.tars import GET_AGAIN, IMAGE_SUFFIXES
+from alexnet.data.zips import is_hidden, list_sizes, open_zip, read_text, tell_hidden
 from alexnet.errors import UserError
 
 NO_TEST = "Tiny ImageNet's test images have no labels"
@@ -55,13 +52,15 @@ def list_tiny_imagenet(archive: TinyZip, fraction: float, at_most: int | None, s
     Raises UserError if the zip is damaged or a file of its official layout is missing or does not fit.
     """
     with open_zip(archive.path) as file:
-        members = {info.filename: info.file_size for info in file.infolist() if not info.is_dir()}
+        members = list_sizes(file)
         top = _find_top(members, archive)
-        wnids = _read(file, f"{top}wnids.txt", archive).split()
-        words = dict(
-            line.partition("\t")[::2] for line in _read(file, f"{top}words.txt", archive).splitlines()
-        )
-        annotations = _read(file, f"{top}val/val_annotations.txt", archive)
+        texts = {
+            name: read_text(file, f"{top}{name}", archive.recorded)
+            for name in ("wnids.txt", "words.txt", "val/val_annotations.txt")
+        }
+    wnids, words = texts["wnids.txt"].split(), parse_words(texts["words.txt"])
+    annotations = texts["val/val_annotations.txt"].rstrip().split("\n")
+    _refuse_strays(archive, members, top, set(wnids))
     chosen = choose_classes(wnids, fraction, at_most, seed)
     synsets = number_synsets({wnid: words.get(wnid, "") for wnid in chosen})
     places = {
@@ -80,27 +79,6 @@ def choose_classes(wnids: list[str], fraction: float, at_most: int | None, seed:
     return [ordered[place] for place in seeded_order(len(ordered), seed, "classes")[:num]]
 
 
-@contextlib.contextmanager
-def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip whose every member is a plain file or folder inside it. Raises UserError if it is not, or damaged."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            for info in file.infolist():
-                _check_info(info, str(path))
-            yield file
-    except (zipfile.BadZipFile, EOFError, OSError, zlib.error, NotImplementedError) as error:
-        raise UserError(str(path), f"the archive is damaged or cut short ({error})", fix=GET_AGAIN) from error
-
-
-def _check_info(info: zipfile.ZipInfo, where: str) -> None:
-    check_name(info.filename, where)
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or info.flag_bits & 1:
-        what = "is encrypted" if info.flag_bits & 1 else "is a link or a special file"
-        raise UserError(where, f"member {info.filename!r} {what}", expected="files and folders only",
-                        fix="Do not use this archive.")  # fmt: skip
-
-
 def _find_top(members: dict[str, int], archive: TinyZip) -> str:
     """The folder that everything lies in, with a slash, or nothing."""
     tops = [name.removesuffix("wnids.txt") for name in members if f"/{name}".endswith("/wnids.txt")]
@@ -112,18 +90,35 @@ def _find_top(members: dict[str, int], archive: TinyZip) -> str:
     return tops[0]
 
 
-def _read(file: zipfile.ZipFile, name: str, archive: TinyZip) -> str:
-    """The text of a member."""
-    if name not in file.namelist():
-        raise UserError(archive.recorded, f"holds no {name}", fix=GET_AGAIN)
-    return file.read(name).decode("utf-8", "replace")
+def _refuse_strays(archive: TinyZip, members: dict[str, int], top: str, wnids: set[str]) -> None:
+    """Refuses an image that lies where none belongs, as it would be dropped in silence; hidden files are told of."""
+    hidden = [name for name in members if is_hidden(name)]
+    tell_hidden(archive.recorded, hidden)
+    for name in set(members) - set(hidden):
+        match name.removeprefix(top).split("/"):
+            case ["train", wnid, "images", _] if wnid in wnids:
+                continue
+            case ["val" | "test", "images", _]:
+                continue
+        if name.lower().endswith(IMAGE_SUFFIXES):
+            raise UserError(
+                archive.recorded, "holds an image outside the folders of its classes", found=repr(name),
+                expected="train/WNID/images, of a class in wnids.txt, val/images and test/images",
+                fix="Check that this is the right archive.",
+            )  # fmt: skip
 
 
 def _list_train(archive: TinyZip, members: dict[str, int], top: str, synsets: list[Synset]) -> list[pa.Table]:
     by_wnid: dict[str, list[str]] = {synset.wnid: [] for synset in synsets}
     for name in members:
         parts = name.removeprefix(top).split("/")
-        if len(parts) == 4 and parts[0] == "train" and parts[2] == "images" and parts[1] in by_wnid:
+        if (
+            len(parts) == 4
+            and parts[0] == "train"
+            and parts[2] == "images"
+            and parts[1] in by_wnid
+            and not is_hidden(name)
+        ):
             by_wnid[parts[1]].append(_check_image(name, archive))
     tables = []
     for synset in synsets:
@@ -148,7 +143,7 @@ def _list_val(
     archive: TinyZip,
     members: dict[str, int],
     top: str,
-    annotations: str,
+    annotations: list[str],
     synsets: list[Synset],
     known: set[str],
 ) -> pa.Table:
@@ -156,7 +151,7 @@ def _list_val(
     where = f"{archive.recorded}: val_annotations.txt"
     labels = {synset.wnid: synset.label for synset in synsets}
     wnids: dict[str, str] = {}
-    for number, line in enumerate(annotations.splitlines()):
+    for number, line in enumerate(annotations):
         name, _, rest = line.partition("\t")
         wnid = rest.partition("\t")[0]
         if wnid not in known or name in wnids or f"{top}val/images/{name}" not in members:
@@ -165,7 +160,11 @@ def _list_val(
                 found=repr(line[:60]), expected="IMAGE<TAB>WNID", fix=GET_AGAIN,
             )  # fmt: skip
         wnids[name] = wnid
-    images = {name.rsplit("/", 1)[1] for name in members if name.startswith(f"{top}val/images/")}
+    images = {
+        name.rsplit("/", 1)[1]
+        for name in members
+        if name.startswith(f"{top}val/images/") and not is_hidden(name)
+    }
     if images != set(wnids):
         raise UserError(where, f"says nothing of {sorted(images - set(wnids))[0]}", fix=GET_AGAIN)
     names = [name for name, wnid in wnids.items() if wnid in labels]

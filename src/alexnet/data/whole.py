@@ -53,14 +53,20 @@ def whole_folder(path: Path) -> Iterator[Path]:
         for file in sorted(temporary.rglob("*")):
             if file.is_file():
                 sync_file(file)
-        previous = path.with_name(f".{path.name}.{os.getpid()}.old")
-        if path.exists():
-            os.replace(path, previous)
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-        shutil.rmtree(previous, ignore_errors=True)
+        replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(folder: Path, path: Path) -> None:
+    """Puts a folder, whose files are durable, in the place of `path`, on the same file system."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    previous = path.with_name(f".{path.name}.{os.getpid()}.old")
+    if path.exists():
+        os.replace(path, previous)
+    os.replace(folder, path)
+    sync_folder(path.parent)
+    shutil.rmtree(previous, ignore_errors=True)
 
 
 def write_whole(path: Path, content: bytes | str) -> None:

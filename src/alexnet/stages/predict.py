@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from alexnet.core.metrics import rank
 from alexnet.core.network import Network
 from alexnet.core.protocol import PredictParams
 from alexnet.core.training import batches, view_probs
+from alexnet.data.loader import Loader, Request
 from alexnet.data.predictions import Predictions, ViewPredictions, write_predictions
 from alexnet.data.progress import progress
 from alexnet.data.shards import PreparedSplit, load_manifest, open_split
@@ -40,12 +40,13 @@ def run(
     *,
     device_name: str,
     threads: int,
+    readers: int = 1,
     features: Path | None = None,
 ) -> None:
     """Writes a row for each image of the split, in stored order, in one pass over them.
 
     features: where to write the features of each image's centre view too, if asked for: an array (N, units) float32 of
-    the last hidden layer after ReLU (fc7), in the same order. Memory does not grow with the number of images, but for
+    the last hidden layer after ReLU (fc7), in the same order. readers: threads that read ahead. Memory does not grow with the number of images, but for
     what is written of each. Raises UserError if the weights are of another number of classes than the data.
     """
     manifest = load_manifest(data)
@@ -62,7 +63,7 @@ def run(
     what = f"predict {member} {split}"
     with _room_for_features(features, len(images), network) as room:
         ten, centre = _predict_views(
-            what, network.to(device), images, mean_image, params.batch, room, keep_probs=keep_probs
+            what, network.to(device), images, mean_image, params.batch, room, readers, keep_probs=keep_probs
         )
     write_predictions(
         output,
@@ -103,6 +104,7 @@ def _predict_views(
     mean_image: Tensor,
     batch: int,
     features: npt.NDArray[np.float32] | None,
+    readers: int,
     *,
     keep_probs: bool,
 ) -> tuple[ViewPredictions, ViewPredictions]:
@@ -112,10 +114,13 @@ def _predict_views(
     """
     num_classes = network.layers[-1].outputs
     ten, centre = (_no_predictions(len(images), num_classes, keep_probs=keep_probs) for _ in range(2))
-    with progress(total=len(images), what=what, unit="image") as advance:
-        for indices in batches(np.arange(len(images)), batch):
-            some = torch.from_numpy(images.read(indices)).to(mean_image.device)
-            views = view_probs(network, some, mean_image)
+    requests = map(Request, batches(np.arange(len(images)), batch))
+    with (
+        Loader(images, requests, images.side, readers=readers, device=mean_image.device) as loader,
+        progress(total=len(images), what=what, unit="image") as advance,
+    ):
+        for request, whole in loader:
+            indices, views = request.indices, view_probs(network, whole, mean_image)
             for view, tensor in ((ten, views.ten), (centre, views.centre)):
                 probs = tensor.cpu().numpy()
                 view.labels[indices], view.top_probs[indices] = rank(probs, BEST)

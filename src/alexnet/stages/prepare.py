@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
-import multiprocessing
+import errno
+import shutil
 import sys
-from collections import defaultdict, deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
+import xxhash
 
+from alexnet.core import resize
 from alexnet.core.order import seeded_order
 from alexnet.core.resize import PrepareParams, centre_square, resized_shape
+from alexnet.data import decode, images, shards
 from alexnet.data.decode import MAX_PIXELS, DecodeError, decode_rgb, decoder_versions, hash_pixels
+from alexnet.data.held_out import HeldOut, join_held_out, open_held_out, write_held_out
 from alexnet.data.images import read_image
-from alexnet.data.inventory import Place, as_places, load_inventory, load_places
+from alexnet.data.inventory import SPLITS, Inventory, Place, as_places, load_inventory, load_places
+from alexnet.data.parts import Parts, open_parts, remove_parts
+from alexnet.data.pool import map_in_processes
 from alexnet.data.progress import progress
 from alexnet.data.shards import (
     INDEX_SCHEMA,
@@ -33,18 +36,51 @@ from alexnet.data.shards import (
     write_index,
     write_manifest,
 )
-from alexnet.data.whole import whole_file, whole_folder
+from alexnet.data.whole import replace_folder, sync_file
 from alexnet.errors import UserError
 
 HELD_OUT_SPLITS = ("val", "test")
 ORDER = ("val", "test", "train")  # a broken val or test image stops the run, so they come first
 
+# Size of JPEGs as a part of raw pixels, by quality: means over 200 photographs of ImageNet at 256 x 256, 4:2:0.
+JPEG_PARTS = {
+    10: 0.018,
+    30: 0.033,
+    50: 0.044,
+    70: 0.059,
+    80: 0.074,
+    90: 0.109,
+    95: 0.155,
+    98: 0.216,
+    100: 0.296,
+}
+
+
+CODE = (resize, decode, images, shards)  # whose changes may change a shard
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a data set is read and written.
+
+    unfinished: shards of a run under way, or of one that was killed. held_out: file for the pixel hashes of the val and
+    test images, which no pre-training set may hold. excluded: folder of such files; images with these pixels are left
+    out, listed and counted.
+    """
+
+    source: Path
+    output: Path
+    unfinished: Path
+    held_out: Path | None
+    excluded: Path | None
+
 
 @dataclass(frozen=True)
 class Task:
-    """The images of one shard, and where it goes."""
+    """The images of one shard, and where it is written."""
 
     split: str
+    name: str
     path: Path
     places: list[Place]
     params: PrepareParams
@@ -53,149 +89,144 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a task's images."""
+    """What became of a task's images. kept: rows of INDEX_SCHEMA."""
 
+    name: str
+    path: Path
     shard: Shard | None
-    kept: list[tuple[str, int | None, str]]
+    kept: list[tuple[str, int | None, str, int]]
     broken: list[dict[str, str]]
     held_out: list[dict[str, str]]
 
 
-@dataclass(frozen=True)
-class Failed:
-    """What a UserError said; the exception itself does not survive the way out of a process."""
+def run(dataset: str, params: PrepareParams, folders: Folders, *, workers: int) -> None:
+    """Writes the shards, indexes and manifest of a data set into the folder `folders.output`, whole.
 
-    where: str
-    what: str
-    found: object
-    expected: object
-    fix: str
-
-
-def run(
-    dataset: str,
-    params: PrepareParams,
-    source: Path,
-    output: Path,
-    *,
-    held_out_output: Path | None,
-    excluded: Path | None,
-    workers: int,
-) -> None:
-    """Writes the shards, indexes and manifest of a data set into the folder `output`, whole.
-
-    held_out_output: file for the pixel hashes of the val and test images, which no pre-training set may hold.
-    excluded: folder of such files; images with these pixels are left out, listed and counted.
-    Training images that do not decode are listed and counted; a val or test image that does not raises UserError,
-    and so does a data set that no training image is left of.
-    The result does not depend on the number of workers.
+    A run that was killed is gone on with, shard by shard. Training images that do not decode are listed and counted;
+    a val or test image that does not raises UserError, and so do a data set that no training image is left of and a
+    disk without room. The result depends neither on the number of workers nor on interruptions.
     """
-    inventory = load_inventory(source)
-    splits: dict[str, PreparedCounts] = {}
-    indexes: dict[str, pa.Table] = {}
-    with whole_folder(output) as folder:
-        held_out = _join_held_out(excluded, folder.with_suffix(".held_out")) if excluded else None
-        try:
-            total = sum(count.count for count in inventory.splits.values())
-            with progress(total, f"prepare {dataset}", "image") as advance:
-                for split in ORDER:
-                    done = []
-                    for result in _prepare_split(dataset, split, params, source, folder, held_out, workers):
-                        done.append(result)
-                        advance(len(result.kept) + len(result.broken) + len(result.held_out))
-                    splits[split], indexes[split] = _sum_up(done, inventory.splits[split].reason)
-                    write_index(folder, split, indexes[split])
-        finally:
-            if held_out is not None:
-                held_out.unlink(missing_ok=True)
-        _report(dataset, splits)
-        _check_train(dataset, splits["train"])
-        write_manifest(
-            folder,
-            Manifest(
-                dataset, params.resize, params.interpolation, decoder_versions(), len(inventory.synsets),
-                inventory.synsets, splits,
-            ),
+    inventory, what = load_inventory(folders.source), f"prepare {dataset}"
+    identity = _identify(dataset, params, folders)
+    with open_parts(folders.unfinished, identity, what) as parts:
+        counts = {split: inventory.splits[split].count for split in SPLITS}
+        _check_room(what, sum(counts.values()), params, parts)
+        held_out = _join_held_out(folders.excluded, parts.room)
+        finished = sum(
+            len(note["kept"]) + len(note["broken"]) + len(note["held_out"])
+            for split in ORDER
+            for name in _names(split, counts[split], params)
+            if (note := parts.note(name)) is not None
+        )
+        if finished:
+            print(f"{what}: going on after {finished:,} images", file=sys.stderr)
+        with progress(sum(counts.values()), what, "image", done=finished) as advance:
+            tasks = (
+                task
+                for split in ORDER
+                for task in _list_tasks(dataset, split, params, folders.source, parts, held_out)
+            )
+            for done in map_in_processes(prepare_shard, tasks, workers, what):
+                _keep(done, parts)
+                advance(len(done.kept) + len(done.broken) + len(done.held_out))
+        _finish(dataset, params, inventory, folders, parts)
+    remove_parts(folders.unfinished)
+
+
+def _identify(dataset: str, params: PrepareParams, folders: Folders) -> dict[str, Any]:
+    """All that a shard depends on."""
+    code = [Path(__file__), *(Path(str(module.__file__)) for module in CODE)]
+    excluded = sorted(folders.excluded.glob("*.parquet")) if folders.excluded else []
+    return {
+        "dataset": dataset,
+        "prepare": params.model_dump(mode="json"),
+        "source": _hash_files([folders.source / name for name in ("inventory.json", "index.parquet")]),
+        "held_out": {file.name: _hash_files([file]) for file in excluded},
+        "decoder": decoder_versions(),
+        "code": _hash_files(code),
+    }
+
+
+def _hash_files(files: list[Path]) -> str:
+    digest = xxhash.xxh3_128()
+    for file in files:
+        digest.update(xxhash.xxh3_128_digest(file.read_bytes()))
+    return digest.hexdigest()
+
+
+def _check_room(what: str, num_images: int, params: PrepareParams, parts: Parts) -> None:
+    """Says what the shards will take of the disk, before the work; raises UserError if it has not that much."""
+    raw = num_images * params.resize**2 * 3
+    jpeg = raw * float(np.interp(params.quality, list(JPEG_PARTS), list(JPEG_PARTS.values())))
+    needed = raw if params.store == "raw" else jpeg
+    free = shutil.disk_usage(parts.folder).free
+    sizes = {"raw": f"{raw / 1e9:,.2f} GB", "jpeg": f"about {jpeg / 1e9:,.2f} GB"}
+    other = {"raw": f"as JPEG of quality {params.quality}", "jpeg": "raw"}[params.store]
+    chosen = {"raw": "raw", "jpeg": f"as JPEG of quality {params.quality}"}[params.store]
+    print(
+        f"{what}: {num_images:,} images of {params.resize} x {params.resize} take {sizes[params.store]} {chosen} "
+        f"(prepare.store; {sizes['jpeg' if params.store == 'raw' else 'raw']} {other}); {free / 1e9:,.2f} GB are free",
+        file=sys.stderr,
+    )  # fmt: skip
+    needed -= sum(file.stat().st_size for file in parts.files.iterdir())
+    if needed > free:
+        raise UserError(
+            what, "the disk has no room for the shards", found=f"{free / 1e9:,.2f} GB free",
+            expected=f"{needed / 1e9:,.2f} GB", fix="Make room, or set prepare.store to jpeg or prepare.resize lower.",
         )  # fmt: skip
-    if held_out_output is not None:
-        _write_held_out(held_out_output, indexes)
 
 
-def _prepare_split(
-    dataset: str,
-    split: str,
-    params: PrepareParams,
-    source: Path,
-    folder: Path,
-    held_out: Path | None,
-    workers: int,
-) -> Iterator[Done]:
-    """The shards of a split, in order, made by as many processes as there are workers."""
+def _names(split: str, num_images: int, params: PrepareParams) -> list[str]:
+    """The names of a split's shards."""
+    return [
+        shard_name(split, number, params.store) for number in range(-(-num_images // params.shard_images))
+    ]
+
+
+def _list_tasks(
+    dataset: str, split: str, params: PrepareParams, source: Path, parts: Parts, held_out: Path | None
+) -> Iterator[Task]:
+    """What is left to do of a split, shard by shard."""
     rows = load_places(source, split)
     if split == "train":  # stored in a random order, drawn once, as the 2012 code's files were
         rows = rows.take(pa.array(seeded_order(len(rows), params.seed, dataset, split)))
-    tasks = (
-        Task(
-            split, folder / shard_name(split, number),
-            as_places(rows.slice(number * params.shard_images, params.shard_images)), params, held_out,
-        )
-        for number in range(-(-len(rows) // params.shard_images))
-    )  # fmt: skip
-    if workers == 1 or len(rows) <= params.shard_images:
-        yield from map(prepare_shard, tasks)
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver")) as pool:
-        try:
-            yield from _map(pool, tasks, 2 * workers)
-        except BrokenProcessPool:
-            raise UserError(
-                f"prepare {dataset}", "a worker process died, perhaps for lack of memory",
-                found=f"{workers} workers", fix="Set fewer workers in machine.yaml.",
-            ) from None  # fmt: skip
-        finally:
-            pool.shutdown(cancel_futures=True)  # after an error the shards under way are of no use
-
-
-def _map(pool: ProcessPoolExecutor, tasks: Iterator[Task], ahead: int) -> Iterator[Done]:
-    """Results in the order of the tasks, with at most `ahead` under way: the list of a million images is long."""
-    waiting: deque[Future[Done | Failed]] = deque()
-    for task in itertools.chain(tasks, itertools.repeat(None, ahead)):
-        if task is not None:
-            waiting.append(pool.submit(_prepare_shard_elsewhere, task))
-        if waiting and (task is None or len(waiting) >= ahead):
-            result = waiting.popleft().result()
-            if isinstance(result, Failed):
-                raise UserError(
-                    result.where, result.what, found=result.found, expected=result.expected, fix=result.fix
-                )
-            yield result
-
-
-def _prepare_shard_elsewhere(task: Task) -> Done | Failed:
-    """prepare_shard for another process, which hands back a UserError in parts."""
-    try:
-        return prepare_shard(task)
-    except UserError as error:
-        return Failed(error.where, error.what, error.found, error.expected, error.fix)
+    for number, name in enumerate(_names(split, len(rows), params)):
+        if parts.note(name) is None:
+            places = as_places(rows.slice(number * params.shard_images, params.shard_images))
+            yield Task(split, name, parts.room / name, places, params, held_out)
 
 
 def prepare_shard(task: Task) -> Done:
-    """Writes one shard. Raises UserError for a val or test image that does not decode."""
-    held_out = _load_held_out(task.held_out)
-    writer = ShardWriter(task.path)
-    done = Done(None, [], [], [])
+    """Writes one shard.
+
+    Raises UserError for a val or test image that does not decode, and for a disk without room.
+    """
+    held_out = open_held_out(task.held_out)
+    done = Done(task.name, task.path, None, [], [], [])
+    room = np.empty(1 << 22, np.uint8)
     try:
-        for place in task.places:
-            _store(place, task, held_out, writer, done)
-    finally:
-        shard = writer.close()
-    return Done(shard, done.kept, done.broken, done.held_out)
+        writer = ShardWriter(task.path, task.params.quality if task.params.store == "jpeg" else None)
+        try:
+            for place in task.places:
+                _store(place, task, held_out, writer, done, room)
+        finally:
+            shard = writer.close()
+    except OSError as error:
+        raise _explain(error, task.path) from None
+    return Done(done.name, done.path, shard, done.kept, done.broken, done.held_out)
 
 
-def _store(place: Place, task: Task, held_out: dict[str, str], writer: ShardWriter, done: Done) -> None:
+def _store(
+    place: Place,
+    task: Task,
+    held_out: HeldOut | None,
+    writer: ShardWriter,
+    done: Done,
+    room: npt.NDArray[np.uint8],
+) -> None:
     """Adds one image to the shard, or to the lists of those left out."""
     try:
-        image = _decode(read_image(place), task.params)
+        image = _decode(read_image(place), task.params, room)
     except DecodeError as error:
         if task.split != "train":
             raise UserError(
@@ -205,20 +236,68 @@ def _store(place: Place, task: Task, held_out: dict[str, str], writer: ShardWrit
         done.broken.append({"key": place.key, "reason": error.reason})
         return
     pixels = hash_pixels(image)
-    if pixels in held_out:
-        done.held_out.append({"key": place.key, "of": held_out[pixels]})
+    if held_out is not None and (other := held_out.find(pixels)) is not None:
+        done.held_out.append({"key": place.key, "of": other})
         return
-    writer.add(centre_square(image, task.params.resize, task.params.interpolation))
-    done.kept.append((place.key, place.label, pixels))
+    size = writer.add(centre_square(image, task.params.resize, task.params.interpolation), pixels)
+    done.kept.append((place.key, place.label, pixels, size))
 
 
-def _decode(data: bytes, params: PrepareParams) -> npt.NDArray[np.uint8]:
+def _decode(data: bytes, params: PrepareParams, room: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Pixels (H, W, 3). Raises DecodeError also for an image so long and thin that resizing it would fill memory."""
-    image = decode_rgb(data)
+    image = decode_rgb(data, room)
     height, width = resized_shape(image.shape[0], image.shape[1], params.resize)
     if height * width > MAX_PIXELS:
         raise DecodeError(f"{image.shape[1]}x{image.shape[0]} would be resized to {width}x{height}")
     return image
+
+
+def _explain(error: OSError, path: Path) -> UserError:
+    """What a failed write says to the user; the shards that are finished stay."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return UserError(
+        str(path), "no space is left on the disk" if full else f"cannot be written ({error.strerror or error})",
+        fix="Make room and start it again: it goes on where it was." if full else "Check the folder and the disk.",
+    )  # fmt: skip
+
+
+def _keep(done: Done, parts: Parts) -> None:
+    note = {key: value for key, value in asdict(done).items() if key not in ("name", "path")}
+    try:
+        parts.keep(done.name, done.path if done.shard else None, note)
+    except OSError as error:
+        raise _explain(error, parts.folder) from None
+
+
+def _finish(
+    dataset: str, params: PrepareParams, inventory: Inventory, folders: Folders, parts: Parts
+) -> None:
+    """Makes one data set of the finished shards."""
+    splits: dict[str, PreparedCounts] = {}
+    indexes: dict[str, pa.Table] = {}
+    for split in ORDER:
+        about = inventory.splits[split]
+        splits[split], indexes[split] = _sum_up(_names(split, about.count, params), about.reason, parts)
+    _report(dataset, splits)
+    _check_train(dataset, splits["train"])
+    try:
+        for split in ORDER:
+            write_index(parts.files, split, indexes[split])
+            sync_file(parts.files / f"{split}.parquet")
+        write_manifest(
+            parts.files,
+            Manifest(
+                dataset, params.resize, params.interpolation, params.store,
+                params.quality if params.store == "jpeg" else None, decoder_versions(), len(inventory.synsets),
+                inventory.synsets, splits,
+            ),
+        )  # fmt: skip
+        sync_file(parts.files / "manifest.json")
+        if folders.held_out is not None:
+            write_held_out(folders.held_out, {split: indexes[split] for split in HELD_OUT_SPLITS})
+        replace_folder(parts.files, folders.output)
+    except OSError as error:
+        raise _explain(error, folders.output) from None
 
 
 def _check_train(dataset: str, counts: PreparedCounts) -> None:
@@ -229,18 +308,27 @@ def _check_train(dataset: str, counts: PreparedCounts) -> None:
         )  # fmt: skip
 
 
-def _sum_up(done: list[Done], reason: str | None) -> tuple[PreparedCounts, pa.Table]:
-    kept = [row for result in done for row in result.kept]
-    columns: list[tuple[object, ...]] = list(zip(*kept, strict=True)) if kept else [(), (), ()]
-    index = pa.table([pa.array(list(column), field.type) for column, field in zip(columns, INDEX_SCHEMA, strict=True)],
-                     schema=INDEX_SCHEMA)  # fmt: skip
-    shards = [result.shard for result in done if result.shard is not None]
-    broken = [item for result in done for item in result.broken]
-    held_out = [item for result in done for item in result.held_out]
-    return PreparedCounts(len(kept), shards, broken, held_out, reason), index
+def _sum_up(names: list[str], reason: str | None, parts: Parts) -> tuple[PreparedCounts, pa.Table]:
+    """What became of a split's images, and its index."""
+    written: list[Shard] = []
+    broken: list[dict[str, str]] = []
+    held_out: list[dict[str, str]] = []
+    tables = [INDEX_SCHEMA.empty_table()]
+    for name in names:
+        note = parts.note(name)
+        assert note is not None
+        broken += note["broken"]
+        held_out += note["held_out"]
+        if note["shard"] is not None:
+            written.append(Shard(**note["shard"]))
+            columns = zip(zip(*note["kept"], strict=True), INDEX_SCHEMA, strict=True)
+            arrays = [pa.array(list(column), field.type) for column, field in columns]
+            tables.append(pa.table(arrays, schema=INDEX_SCHEMA))
+    index = pa.concat_tables(tables).combine_chunks()
+    return PreparedCounts(len(index), written, broken, held_out, reason), index
 
 
-def _report(dataset: str, splits: dict[str, PreparedCounts]) -> None:
+def _report(dataset: str, splits: Mapping[str, PreparedCounts]) -> None:
     """Says what was left out; the manifest lists it."""
     for split, counts in splits.items():
         for items, why in (
@@ -255,42 +343,9 @@ def _report(dataset: str, splits: dict[str, PreparedCounts]) -> None:
                 )
 
 
-def _write_held_out(path: Path, indexes: dict[str, pa.Table]) -> None:
-    columns: dict[str, list[str]] = defaultdict(list)
-    for split in HELD_OUT_SPLITS:
-        columns["pixels"] += indexes[split]["pixels"].to_pylist()
-        columns["split"] += [split] * len(indexes[split])
-        columns["key"] += indexes[split]["key"].to_pylist()
-    with whole_file(path) as temporary:
-        schema = pa.schema([(name, pa.string()) for name in ("pixels", "split", "key")])
-        pq.write_table(pa.table(dict(columns), schema=schema), temporary, compression="zstd")
-
-
-def _join_held_out(excluded: Path, path: Path) -> Path:
-    """One file of all hashes to leave out, each with the image it belongs to."""
-    pixels, of = [], []
-    for file in sorted(excluded.glob("*.parquet")):
-        try:
-            rows = pq.read_table(file, columns=["pixels", "split", "key"])
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(
-                str(file), "cannot be read", fix="Delete it and run prepare of its data set."
-            ) from error
-        for row in rows.to_pylist():
-            pixels.append(row["pixels"])
-            of.append(f"{file.stem}/{row['split']}/{row['key']}")
-    pq.write_table(pa.table({"pixels": pa.array(pixels, pa.string()), "of": pa.array(of, pa.string())}), path)
-    return path
-
-
-_held_out: tuple[Path, dict[str, str]] | None = None  # of this process; every shard needs it
-
-
-def _load_held_out(path: Path | None) -> dict[str, str]:
-    global _held_out
-    if path is None:
-        return {}
-    if _held_out is None or _held_out[0] != path:
-        table = pq.read_table(path)
-        _held_out = path, dict(zip(table["pixels"].to_pylist(), table["of"].to_pylist(), strict=True))
-    return _held_out[1]
+def _join_held_out(excluded: Path | None, room: Path) -> Path | None:
+    """The folder of the joined hashes of what is to be left out."""
+    if excluded is None:
+        return None
+    join_held_out(sorted(excluded.glob("*.parquet")), room)
+    return room

@@ -7,7 +7,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -44,6 +44,7 @@ from alexnet.core.training import (
     part_of,
 )
 from alexnet.data.checkpoint import Checkpoints, hash_files
+from alexnet.data.loader import Loader, Request
 from alexnet.data.progress import progress
 from alexnet.data.shards import PreparedSplit, load_manifest, open_split
 from alexnet.data.stats import read_colours
@@ -80,6 +81,7 @@ class Setup:
     mode: Mode = "none"
     is_compiled: bool = False
     is_channels_last: bool = False
+    readers: int = 1
 
 
 @dataclass
@@ -156,9 +158,9 @@ def run(
         )  # fmt: skip
         about = _about(member, seed, network_params, protocol)
         checkpoints = Checkpoints(
-            checkpoint_folder, member, {**about, "inputs": hash_files(_content(inputs))}
+            checkpoint_folder, member, identify(member, seed, network_params, protocol, inputs)
         )
-        training = _Training(member, trainer, train, val, checkpoints)
+        training = _Training(member, trainer, train, val, checkpoints, setup.readers)
         training.resume()
         training.train()
 
@@ -215,6 +217,13 @@ def _check(
             f"member {member}", "its schedule waits for a plateau of the validation error, but its data set has no "
             "labelled val images", fix="Override schedule with kind: steps.",
         )  # fmt: skip
+
+
+def identify(
+    member: str, seed: int, network: NetworkParams, protocol: ProtocolParams, inputs: TrainInputs
+) -> dict[str, Any]:
+    """All that a net's weights depend on: its parameters and seed, and a hash of data, start and code."""
+    return {**_about(member, seed, network, protocol), "inputs": hash_files(_content(inputs))}
 
 
 def _about(member: str, seed: int, network: NetworkParams, protocol: ProtocolParams) -> dict[str, Any]:
@@ -296,13 +305,15 @@ class _Training:
     """A trainer with its images, its place in the epochs and its checkpoints."""
 
     def __init__(
-        self, member: str, trainer: Trainer, train: PreparedSplit, val: PreparedSplit, checkpoints: Checkpoints
+        self, member: str, trainer: Trainer, train: PreparedSplit, val: PreparedSplit, checkpoints: Checkpoints,
+        readers: int,
     ) -> None:  # fmt: skip
         self.member, self.trainer, self.train_images, self.val_images = member, trainer, train, val
-        self.checkpoints = checkpoints
+        self.checkpoints, self.readers = checkpoints, readers
         self.protocol, self.team = trainer.protocol, trainer.team
         self.place = Place(0, 0, Tally(), Window(), [], 0.0)
         self.signal = 0  # that asked to stop
+        self.waited = 0.0  # seconds of the epoch spent waiting for images, since it began here
 
     def resume(self) -> None:
         """Goes on from the checkpoint, if there is one."""
@@ -332,7 +343,7 @@ class _Training:
             ) as advance,
         ):
             while place.epoch < protocol.epochs and not self._is_over():
-                begun, images_before = time.monotonic(), place.tally.images
+                begun, images_before, self.waited = time.monotonic(), place.tally.images, 0.0
                 rates = rates_of(protocol, place.epoch, self._val_errors())
                 self.trainer.set_rates(rates)
                 for number_of_images in self._epoch(begun):
@@ -380,30 +391,39 @@ class _Training:
     def _epoch(self, begun: float) -> Iterator[int]:
         """Runs what is left of an epoch, update by update; yields the number of images of each."""
         place, protocol, train = self.place, self.protocol, self.train_images
-        order = epoch_order(protocol, self.trainer.seed, place.epoch, len(train))
-        offsets = count_offsets(train.side, self.trainer.network.side, protocol.crop_offsets)
         num_batches = math.ceil(len(train) / protocol.batch)
         seconds_before = place.seconds
-        for number in range(place.batch, num_batches):
-            start = number * protocol.batch
-            total = min(protocol.batch, len(train) - start)
-            own = part_of(order[start : start + total], self.team)
-            places = slice(start + own.start, start + own.stop)
-            draws = epoch_draws(protocol, self.trainer.seed, place.epoch, order, places, offsets)
-            batch = self._load_images(train, order[places])
-            update = place.epoch * num_batches + number
-            minibatch = Minibatch(*batch, order[places], draws, total)
-            loss = self.trainer.step(minibatch, update, place.tally)
-            place.batch = number + 1
-            place.seconds = seconds_before + time.monotonic() - begun
-            self._obey(self._judge(loss), minibatch, update)
-            place.seconds = seconds_before
-            yield total
+        requests = self._requests(place.epoch, place.batch, num_batches)
+        with self._loader(train, requests, self.trainer.network.side) as loader:
+            for number, (request, crops) in enumerate(loader, start=place.batch):
+                self.waited = loader.waited
+                assert request.draws is not None
+                total = min(protocol.batch, len(train) - number * protocol.batch)
+                labels = self._labels(train, request.indices)
+                minibatch = Minibatch(crops, labels, request.indices, request.draws, total)
+                update = place.epoch * num_batches + number
+                loss = self.trainer.step(minibatch, update, place.tally)
+                place.batch = number + 1
+                place.seconds = seconds_before + time.monotonic() - begun
+                self._obey(self._judge(loss), minibatch, update)
+                place.seconds = seconds_before
+                yield total
 
-    def _load_images(self, split: PreparedSplit, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        device = self.trainer.device
-        images = torch.from_numpy(split.read(indices)).to(device)
-        return images, torch.from_numpy(split.labels[indices]).to(device)
+    def _requests(self, epoch: int, first: int, num_batches: int) -> Iterator[Request]:
+        """This process's part of each minibatch of an epoch, from the `first` on."""
+        protocol, train, seed = self.protocol, self.train_images, self.trainer.seed
+        order = epoch_order(protocol, seed, epoch, len(train))
+        offsets = count_offsets(train.side, self.trainer.network.side, protocol.crop_offsets)
+        for start in range(first * protocol.batch, num_batches * protocol.batch, protocol.batch):
+            own = part_of(order[start : start + protocol.batch], self.team)
+            places = slice(start + own.start, start + own.stop)
+            yield Request(order[places], epoch_draws(protocol, seed, epoch, order, places, offsets))
+
+    def _loader(self, split: PreparedSplit, requests: Iterable[Request], side: int) -> Loader:
+        return Loader(split, requests, side, readers=self.readers, device=self.trainer.device)
+
+    def _labels(self, split: PreparedSplit, indices: npt.NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(split.labels[indices]).to(self.trainer.device)
 
     def _judge(self, loss: float) -> Order:
         """What to do after an update, as far as this process sees."""
@@ -457,7 +477,7 @@ class _Training:
         cause = ""
         if self.team.is_first or self.team.mode == "columns":
             columns = self.team if self.team.mode == "columns" else None
-            cause = find_cause(self.trainer.network, self.trainer.inputs(batch.images, batch.draws), columns)
+            cause = find_cause(self.trainer.network, self.trainer.inputs(batch.crops, batch.draws), columns)
         self._leave_it_to_the_first()
         num_classes = self.trainer.network.layers[-1].outputs
         raise UserError(
@@ -534,10 +554,13 @@ class _Training:
                 signal.signal(number, handler)
 
     def _add_row(self, rates: Rates, images_before: int, seconds: float) -> None:
-        """Adds a row to the history; validation errors are of the centre view, and empty without labelled images."""
+        """Adds a row to the history; validation errors are of the centre view, and empty without labelled images.
+
+        waited: the share of the time that went by in waiting for images, in the mean over processes.
+        """
         tally = self.place.tally
-        images, loss, wrong, new = self.team.total(
-            [tally.images, tally.loss, tally.wrong, tally.images - images_before]
+        images, loss, wrong, new, waited = self.team.total(
+            [tally.images, tally.loss, tally.wrong, tally.images - images_before, self.waited]
         )
         top1, top5 = self._validate()
         images = max(1.0, images)
@@ -550,6 +573,7 @@ class _Training:
                 "val_top1_error": top1,
                 "val_top5_error": top5,
                 "images_per_s": round(new / seconds, 1),
+                "waited": round(waited / self.team.size / seconds, 4),
                 **self.trainer.norms(),
             }
         )
@@ -560,14 +584,18 @@ class _Training:
         if not len(labelled):
             return None, None
         wrong1 = wrong5 = 0
-        for whole in batches(labelled, self.protocol.batch):
-            images, labels = self._load_images(val, whole[part_of(whole, self.team)])
-            with trainer.precision():
-                logits = centre_logits(trainer.network, images, trainer.colours.mean_image)
-            if self.team.mode == "columns" and not self.team.is_first:
-                continue
-            best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-            wrong1 += int((~best[:, 0]).sum())
-            wrong5 += int((~best.any(1)).sum())
+        requests = (
+            Request(whole[part_of(whole, self.team)]) for whole in batches(labelled, self.protocol.batch)
+        )
+        with self._loader(val, requests, val.side) as loader:
+            for request, images in loader:
+                with trainer.precision():
+                    logits = centre_logits(trainer.network, images, trainer.colours.mean_image)
+                if self.team.mode == "columns" and not self.team.is_first:
+                    continue
+                labels = self._labels(val, request.indices)
+                best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+                wrong1 += int((~best[:, 0]).sum())
+                wrong5 += int((~best.any(1)).sum())
         wrong1, wrong5 = map(int, self.team.total([wrong1, wrong5]))
         return wrong1 / len(labelled), wrong5 / len(labelled)

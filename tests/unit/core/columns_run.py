@@ -144,7 +144,7 @@ def compare_data_parallel(team, updates, batch):
 def take(whole, places, total):
     """Some images of a minibatch."""
     draws = type(whole.draws)(**{name: value[places] for name, value in vars(whole.draws).items()})
-    return Minibatch(whole.images[places], whole.labels[places], whole.indices[places], draws, total)
+    return Minibatch(whole.crops[places], whole.labels[places], whole.indices[places], draws, total)
 
 
 def check_collected(team):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import yaml
 
+from alexnet.core.augment import cut_crops
 from alexnet.core.draws import count_offsets
 from alexnet.core.layers import NetworkParams, initial_stds, join
 from alexnet.core.network import Network, initialize
@@ -92,7 +93,8 @@ def minibatch(trained_by, epoch, seed=1):
     order = epoch_order(trained_by, seed, epoch, len(pixels))
     offsets = count_offsets(SIDE, trained_by.crop, trained_by.crop_offsets)
     draws = epoch_draws(trained_by, seed, epoch, order, slice(0, len(order)), offsets)
-    return Minibatch(pixels[order], labels[order], order, draws, len(order))
+    crops = cut_crops(pixels[order], draws, trained_by.crop)
+    return Minibatch(crops, labels[order], order, draws, len(order))
 
 
 def train(

@@ -58,7 +58,7 @@ def test_a_narrow_net_with_the_papers_deviation_does_not_learn_and_the_gain_rule
     lost, tally = train(updates=200, network_changes={"keep_gain": False})
     assert 1.3 < tally.loss / tally.images < 1.45
     batch = minibatch(lost.protocol, 0)
-    cause = find_cause(lost.network, lost.inputs(batch.images, batch.draws))
+    cause = find_cause(lost.network, lost.inputs(batch.crops, batch.draws))
     assert "the images are lost on the way. Raise init_std" in cause
     kept = train(updates=200)[1]
     assert kept.loss / kept.images < 0.1
@@ -131,7 +131,7 @@ def test_the_mean_is_the_centres_or_that_under_the_crop():
         about = type(colours())(slope, colours().stddev, colours().eigenvectors)
         trainer = Trainer(build(classes=4, switches=trained_by), trained_by, about, 1)
         batch = minibatch(trained_by, 0)
-        inputs.append(trainer.inputs(batch.images, batch.draws))
+        inputs.append(trainer.inputs(batch.crops, batch.draws))
     assert not torch.equal(*inputs)
 
 
@@ -226,7 +226,7 @@ def test_a_gpu_trains_to_what_the_cpu_does():
         for trainer in trainers:
             batch = minibatch(trained_by, epoch)
             moved = Minibatch(
-                batch.images.to(trainer.device),
+                batch.crops.to(trainer.device),
                 batch.labels.to(trainer.device),
                 *list(vars(batch).values())[2:],
             )
@@ -251,6 +251,15 @@ def test_a_chunk_of_images_shares_its_crop_and_flip_but_not_its_colours():
     assert len({tuple(alphas) for alphas in draws.alphas}) == 64
     alone = epoch_draws(protocol(), 1, 0, order, slice(0, 64), 33)
     assert len(set(zip(alone.rows, alone.columns, alone.mirrored, strict=True))) > 50
+
+
+def test_what_the_protocol_leaves_out_is_not_drawn():
+    order, places = np.arange(64), slice(0, 64)
+    drawn = epoch_draws(protocol(), 1, 0, order, places, 33)
+    fixed = epoch_draws(protocol(crop_offsets="centre", mirror=False), 1, 0, order, places, 33)
+    assert fixed.rows.tolist() == fixed.columns.tolist() == [16] * 64  # (256 - 224) / 2, as in a test's centre view
+    assert not fixed.mirrored.any() and drawn.mirrored.any()
+    assert np.array_equal(fixed.alphas, drawn.alphas)
 
 
 @pytest.mark.parametrize("chunk", [1, 32])

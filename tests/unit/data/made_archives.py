@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 import zipfile
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
 
@@ -38,27 +40,36 @@ def tar(members: Mapping[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
-def odd_tar(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> bytes:
-    """A tar whose second member has the given name and type."""
+def odd_tar(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> bytes:
+    """A tar whose second member has the given name, type and stated size, and no content."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         archive.addfile(tarfile.TarInfo("good.JPEG"))
         header = tarfile.TarInfo(name)
-        header.type, header.linkname = kind, link
+        header.type, header.linkname, header.size = kind, link, size
         archive.addfile(header)
     return stream.getvalue()
 
 
 def meta(year: int, ids: Mapping[str, int] = DEVKIT_IDS) -> bytes:
-    """meta.mat with the classes in order of their ids, and an ancestor of all behind them."""
+    """meta.mat with the classes in order of their ids, and an ancestor of all behind them.
+
+    The class of id n has 700 + n training images, it says.
+    """
     rows = [(wnid, devkit_id, 0) for wnid, devkit_id in sorted(ids.items(), key=lambda item: item[1])]
     rows.append((ANCESTOR, len(ids) + 1, len(ids)))
-    fields = [f"ILSVRC{year}_ID", "WNID", "words", "num_children"]
+    fields = [f"ILSVRC{year}_ID", "WNID", "words", "num_children", "num_train_images"]
     synsets = np.empty((len(rows), 1), dtype=[(field, object) for field in fields])
     for place, (wnid, devkit_id, num_children) in enumerate(rows):
-        synsets[place, 0] = (float(devkit_id), wnid, f"words of {wnid}", float(num_children))
+        num_train = 0.0 if num_children else 700.0 + devkit_id
+        synsets[place, 0] = (float(devkit_id), wnid, f"words of {wnid}", float(num_children), num_train)
+    return mat({"synsets": synsets})
+
+
+def mat(variables: Mapping[str, Any], *, compressed: bool = False) -> bytes:
+    """A MATLAB 5 file."""
     stream: Any = io.BytesIO()
-    savemat(stream, {"synsets": synsets})
+    savemat(stream, variables, do_compression=compressed)
     content: bytes = stream.getvalue()
     return content
 
@@ -70,13 +81,12 @@ def devkit(year: int, val_ids: Iterable[int], ids: Mapping[str, int] = DEVKIT_ID
         "kit/data/meta.mat": meta(year, ids),
         f"kit/data/ILSVRC{year}_validation_ground_truth.txt": truth,
     }
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        for name, content in members.items():
-            header = tarfile.TarInfo(name)
-            header.size = len(content)
-            archive.addfile(header, io.BytesIO(content))
-    return stream.getvalue()
+    return gzipped_tar(members)
+
+
+def gzipped_tar(members: Mapping[str, bytes]) -> bytes:
+    """A tar of files in the given order, gzipped."""
+    return gzip.compress(tar(members), mtime=0)
 
 
 NAMES = {
@@ -126,6 +136,31 @@ def tiny_members(num_classes: int = 4, num_train: int = 3) -> dict[str, bytes]:
         for n in range(num_train):
             members[f"tiny/train/{wnid}/images/{wnid}_{n}.JPEG"] = jpeg(10 * label + n)
     return members
+
+
+CIFAR_NAMES = ("truck", "cat", "dog", "ant", "bee", "cow", "emu", "fox", "gnu", "hen")  # not in order
+
+
+def cifar_image(number: int) -> NDArray[np.uint8]:
+    """An image (32, 32, 3) that differs from that of every other number."""
+    return np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
+
+
+def cifar_members(num: int = 3) -> dict[str, bytes]:
+    """The files of CIFAR-10's binary archive, batches not in order, of a few records each.
+
+    Image n of the training set, and 1000 + n of the test set, are of class n modulo 10 in order of CIFAR_NAMES.
+    """
+
+    def batch(first: int) -> bytes:
+        numbers = range(first, first + num)
+        return b"".join(bytes([n % 10]) + cifar_image(n).transpose(2, 0, 1).tobytes() for n in numbers)
+
+    names = "".join(f"{name}\n" for name in CIFAR_NAMES) + "\n"
+    files = {f"data_batch_{n}.bin": batch((n - 1) * num) for n in (1, 3, 5)}
+    files |= {"batches.meta.txt": names.encode(), "test_batch.bin": batch(1000), "readme.html": b"<html>"}
+    files |= {f"data_batch_{n}.bin": batch((n - 1) * num) for n in (4, 2)}
+    return {f"cifar-10-batches-bin/{name}": content for name, content in files.items()}
 
 
 def write_zip(path: Path, members: Mapping[str, bytes]) -> Path:

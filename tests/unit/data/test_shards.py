@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-import hashlib
+import resource
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import simplejpeg
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +19,7 @@ from alexnet.data.shards import (
     Manifest,
     PreparedCounts,
     ShardWriter,
+    Store,
     load_manifest,
     open_split,
     shard_name,
@@ -29,25 +33,27 @@ IMAGES = np.random.default_rng(1).integers(0, 256, (11, SIDE, SIDE, 3), np.uint8
 LABELS = [0, 1, None, 1, 0, 1, 0, 1, 0, 1, 0]
 
 
-def _write(folder: Path) -> Path:
+def _write(folder: Path, quality: int | None = None) -> Path:
     """Eleven val images in shards of 4, 4 and 3; train and test are empty."""
     folder.mkdir(exist_ok=True)
-    shards = []
+    store: Store = "jpeg" if quality else "raw"
+    shards, sizes = [], []
     for number in range(3):
-        writer = ShardWriter(folder / shard_name("val", number))
-        for image in IMAGES[number * 4 : number * 4 + 4]:
-            writer.add(image)
+        writer = ShardWriter(folder / shard_name("val", number, store), quality)
+        sizes += [
+            writer.add(image, f"pixels {n}") for n, image in enumerate(IMAGES[number * 4 : number * 4 + 4])
+        ]
         shard = writer.close()
         assert shard is not None
         shards.append(shard)
-    rows = {"key": [f"k{n}" for n in range(11)], "label": LABELS, "pixels": ["0"] * 11}
+    rows = {"key": [f"k{n}" for n in range(11)], "label": LABELS, "pixels": ["0"] * 11, "size": sizes}
     write_index(folder, "val", pa.table(rows, schema=INDEX_SCHEMA))
     empty = PreparedCounts(0, [], [], [], "none asked for")
     for split in ("train", "test"):
         write_index(folder, split, INDEX_SCHEMA.empty_table())
     splits = {"train": empty, "val": PreparedCounts(11, shards, [], [], None), "test": empty}
     synsets = number_synsets({"n00000010": "a", "n00000020": "b"})
-    write_manifest(folder, Manifest("made", SIDE, "area", {}, 2, synsets, splits))
+    write_manifest(folder, Manifest("made", SIDE, "area", store, quality, {}, 2, synsets, splits))
     return folder
 
 
@@ -56,13 +62,60 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _write(tmp_path_factory.mktemp("prepared"))
 
 
+@pytest.fixture(scope="module")
+def compressed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _write(tmp_path_factory.mktemp("compressed"), 90)
+
+
 def test_images_keys_and_labels_come_back(prepared: Path) -> None:
     split = open_split(prepared, "val")
-    assert (split.load() == IMAGES).all() and len(split) == 11
+    assert (split.read(range(11)) == IMAGES).all() and len(split) == 11
     assert split.keys == [f"k{n}" for n in range(11)]
     assert split.labels.dtype == np.int64 and split.labels.tolist() == [
         -1 if n is None else n for n in LABELS
     ]
+
+
+def _through_jpeg(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return simplejpeg.decode_jpeg(simplejpeg.encode_jpeg(image, 90, "RGB", "420"), "RGB")
+
+
+@given(st.lists(st.integers(0, 10)))
+def test_jpeg_shards_give_each_image_as_its_jpeg_does(compressed: Path, indices: list[int]) -> None:
+    split = open_split(compressed, "val")
+    expected = [_through_jpeg(IMAGES[n]) for n in indices]
+    assert split.read(indices).tolist() == np.array(expected, np.uint8).reshape(-1, SIDE, SIDE, 3).tolist()
+    assert {len(split.encoded(n)) - split.sizes[n] for n in indices} <= {0}
+
+
+def test_damaged_jpeg_is_named(tmp_path: Path) -> None:
+    shard = _write(tmp_path, 90) / "val-00001.jpegs"
+    content = bytearray(shard.read_bytes())
+    first = open_split(tmp_path, "val").sizes[4]
+    content[first : first + 20] = b"\0" * 20
+    shard.write_bytes(content)
+    with pytest.raises(UserError, match="image 1 of val shard 1: is damaged"):
+        open_split(tmp_path, "val").read([4, 5])
+
+
+def test_jpeg_of_another_size_is_refused(tmp_path: Path) -> None:
+    other = simplejpeg.encode_jpeg(np.zeros((SIDE, SIDE + 1, 3), np.uint8), 90, "RGB", "420")
+    _write(tmp_path, 90)
+    shard, split = tmp_path / "val-00000.jpegs", open_split(tmp_path, "val")
+    assert len(other) <= split.sizes[0]
+    shard.write_bytes(other.ljust(split.sizes[0], b"\0") + shard.read_bytes()[split.sizes[0] :])
+    with pytest.raises(UserError, match="image 0 of val shard 0: is damaged: has 5x4 pixels"):
+        open_split(tmp_path, "val").read([0])
+
+
+def test_more_shards_than_files_may_be_open(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+        open_split(prepared, "val")
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 3 + 256
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @given(st.lists(st.integers(0, 10)))
@@ -79,18 +132,21 @@ def test_index_outside_the_split_is_refused(prepared: Path, index: int) -> None:
 
 def test_maps_are_read_only(prepared: Path) -> None:
     with pytest.raises(ValueError, match="read-only"):
-        open_split(prepared, "val").images[0][0] = 0
+        open_split(prepared, "val").shards[0][0] = 0
 
 
 def test_empty_split_opens_with_its_reason(prepared: Path) -> None:
     split = open_split(prepared, "test")
     assert len(split) == 0 and split.keys == [] and split.reason == "none asked for"
-    assert split.load().shape == split.read([]).shape == (0, SIDE, SIDE, 3)
+    assert split.read([]).shape == (0, SIDE, SIDE, 3)
 
 
-def test_manifest_has_the_hash_of_each_shard(prepared: Path) -> None:
-    for shard in load_manifest(prepared).splits["val"].shards:
-        assert shard.sha256 == hashlib.sha256((prepared / shard.file).read_bytes()).hexdigest()
+def test_manifest_has_the_hashes_of_each_shard(prepared: Path) -> None:
+    shards = load_manifest(prepared).splits["val"].shards
+    for shard in shards:
+        content = (prepared / shard.file).read_bytes()
+        assert (shard.bytes, shard.xxh3_128) == (len(content), xxhash.xxh3_128_hexdigest(content))
+    assert shards[2].pixels == xxhash.xxh3_128_hexdigest(b"pixels 0pixels 1pixels 2")
 
 
 def test_manifest_comes_back_as_written(prepared: Path, tmp_path: Path) -> None:
@@ -98,27 +154,32 @@ def test_manifest_comes_back_as_written(prepared: Path, tmp_path: Path) -> None:
     assert (tmp_path / "manifest.json").read_bytes() == (prepared / "manifest.json").read_bytes()
 
 
-def test_shard_cut_short_is_refused_with_both_counts(tmp_path: Path) -> None:
-    shard = _write(tmp_path) / "val-00001.rgb"
-    shard.write_bytes(shard.read_bytes()[: 3 * SIDE * SIDE * 3])
+@pytest.mark.parametrize("quality", [None, 90])
+def test_shard_cut_short_is_refused_with_both_sizes(tmp_path: Path, quality: int | None) -> None:
+    shard = _write(tmp_path, quality) / ("val-00001.jpegs" if quality else "val-00001.rgb")
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1])
     with pytest.raises(UserError) as caught:
         open_split(tmp_path, "val")
-    expected = (
-        "shard val-00001.rgb: 3 images, manifest says 4. It was cut short; delete it and run prepare again."
+    assert str(caught.value) == (
+        f"shard {shard.name}: {len(content) - 1:,} bytes, manifest says {len(content):,}. "
+        "It was cut short; delete it and run prepare again."
     )
-    assert str(caught.value) == expected
-
-
-def test_shard_cut_within_an_image_is_refused(tmp_path: Path) -> None:
-    shard = _write(tmp_path) / "val-00002.rgb"
-    shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(UserError, match="2 and a part images, manifest says 3"):
-        open_split(tmp_path, "val")
 
 
 def test_missing_shard_is_refused(tmp_path: Path) -> None:
     (_write(tmp_path) / "val-00000.rgb").unlink()
-    with pytest.raises(UserError, match="0 images, manifest says 4"):
+    with pytest.raises(UserError, match="0 bytes, manifest says 192"):
+        open_split(tmp_path, "val")
+
+
+@pytest.mark.parametrize("quality", [None, 90])
+def test_index_with_wrong_sizes_is_refused(tmp_path: Path, quality: int | None) -> None:
+    table = pq.read_table(_write(tmp_path, quality) / "val.parquet")
+    sizes = table["size"].to_pylist()
+    sizes[4], sizes[5] = sizes[4] + 1, sizes[5] - 1 + bool(quality)
+    write_index(tmp_path, "val", table.set_column(3, INDEX_SCHEMA.field("size"), pa.array(sizes, pa.int32())))
+    with pytest.raises(UserError, match="sizes of its images are not those of their shards"):
         open_split(tmp_path, "val")
 
 
@@ -145,5 +206,5 @@ def test_missing_and_damaged_manifest_are_refused(tmp_path: Path) -> None:
 
 
 def test_shard_without_images_leaves_no_file(tmp_path: Path) -> None:
-    assert ShardWriter(tmp_path / "val-00000.rgb").close() is None
+    assert ShardWriter(tmp_path / "val-00000.rgb", None).close() is None
     assert list(tmp_path.iterdir()) == []

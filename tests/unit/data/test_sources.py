@@ -15,17 +15,25 @@ TINY = {
     "classes": {"fraction": 0.5, "at_most": None, "seed": 1},
 }
 FOLDER = {"kind": "folder", "path": "x", "md5": {}}
+CIFAR = {"kind": "cifar10", "path": "x", "md5": {}}
 CONTEST = {"kind": "ilsvrc", "path": "x", "year": 2012, "md5": {}}
 SPLIT = {"val": 0.01, "test": 0.0, "seed": 2011}
 
 
-@pytest.mark.parametrize("source", [CONTEST, TINY, FOLDER])
+@pytest.mark.parametrize("source", [CONTEST, TINY, FOLDER, CIFAR])
 def test_contest_takes_sources_with_splits(source: dict[str, Any]) -> None:
     assert IlsvrcDataset.model_validate({"source": source}).source.kind == source["kind"]
 
 
 @pytest.mark.parametrize(
-    ("source", "split"), [(FALL, SPLIT), (TINY, "as_archived"), (FOLDER, SPLIT), (FOLDER, "as_archived")]
+    ("source", "split"),
+    [
+        (FALL, SPLIT),
+        (TINY, "as_archived"),
+        (CIFAR, "as_archived"),
+        (FOLDER, SPLIT),
+        (FOLDER, "as_archived"),
+    ],
 )
 def test_release_takes_a_split_that_fits_its_source(source: dict[str, Any], split: object) -> None:
     assert FallDataset.model_validate({"source": source, "split": split}).source.kind == source["kind"]
@@ -35,7 +43,8 @@ def test_release_takes_a_split_that_fits_its_source(source: dict[str, Any], spli
     ("source", "split", "message"),
     [
         (FALL, "as_archived", "a Fall release brings none"),
-        (TINY, SPLIT, "brings its own"),
+        (TINY, SPLIT, "as Tiny ImageNet's zip brings its own"),
+        (CIFAR, SPLIT, "as CIFAR-10 brings its own"),
         (FALL, {**SPLIT, "val": 0.5, "test": 0.5}, "must be below 1"),
         (FALL, {**SPLIT, "val": -0.1}, "greater than or equal to 0"),
         (FALL, "as_archive", "should be 'as_archived'"),

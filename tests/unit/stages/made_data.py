@@ -25,28 +25,32 @@ def draw(label, rng):
     return image
 
 
-def write_split(folder: Path, split: str, count: int, rng, labelled=True) -> PreparedCounts:
+def write_split(folder: Path, split: str, count: int, rng, labelled=True, quality=None) -> PreparedCounts:
     shards, rows = [], []
     for number, start in enumerate(range(0, count, 16)):
-        writer = ShardWriter(folder / shard_name(split, number))
+        writer = ShardWriter(folder / shard_name(split, number, "jpeg" if quality else "raw"), quality)
         for place in range(start, min(start + 16, count)):
-            writer.add(draw(place % 4, rng))
-            rows.append((f"{split}_{place:04}", place % 4 if labelled else None, f"{place:032x}"))
+            pixels = f"{place:032x}"
+            size = writer.add(draw(place % 4, rng), pixels)
+            rows.append((f"{split}_{place:04}", place % 4 if labelled else None, pixels, size))
         shards.append(writer.close())
-    columns = list(zip(*rows, strict=True)) or [[], [], []]
+    columns = list(zip(*rows, strict=True)) or [[] for _ in INDEX_SCHEMA]
     arrays = [pa.array(list(column), field.type) for column, field in zip(columns, INDEX_SCHEMA, strict=True)]
     write_index(folder, split, pa.table(arrays, schema=INDEX_SCHEMA))
     return PreparedCounts(count, shards, [], [], None if labelled and count else "no labels")
 
 
-def make_data(folder: Path, train=40, val=12, test=6, labelled_test=True) -> Path:
+def make_data(folder: Path, train=40, val=12, test=6, labelled_test=True, quality=None) -> Path:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     splits = {
-        "train": write_split(folder, "train", train, rng),
-        "val": write_split(folder, "val", val, rng),
-        "test": write_split(folder, "test", test, rng, labelled_test),
+        "train": write_split(folder, "train", train, rng, quality=quality),
+        "val": write_split(folder, "val", val, rng, quality=quality),
+        "test": write_split(folder, "test", test, rng, labelled_test, quality),
     }
     synsets = [Synset(label, f"n{label:08}", f"bar {label}", label + 1, label) for label in range(4)]
-    write_manifest(folder, Manifest("made", SIDE, "area_cubic", {}, 4, synsets, splits))
+    write_manifest(
+        folder,
+        Manifest("made", SIDE, "area_cubic", "jpeg" if quality else "raw", quality, {}, 4, synsets, splits),
+    )
     return folder

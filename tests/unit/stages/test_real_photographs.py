@@ -43,16 +43,11 @@ def _tiny(classes: dict[str, Any]) -> dict[str, Any]:
 def test_whole_zip_has_40_classes_and_22_000_images(tmp_path: Path) -> None:
     about = _tiny({"fraction": 1.0, "at_most": None, "seed": 1})
     source.run("fall2011", FallDataset.model_validate({**about, "split": "as_archived"}), tmp_path / "source")
-    params = PrepareParams(resize=8, interpolation="area_cubic", shard_images=4096, seed=1)
-    prepare.run(
-        "fall2011",
-        params,
-        tmp_path / "source",
-        tmp_path / "data",
-        held_out_output=None,
-        excluded=None,
-        workers=2,
+    params = PrepareParams(
+        resize=8, interpolation="area_cubic", store="raw", quality=90, shard_images=4096, seed=1
     )
+    folders = prepare.Folders(tmp_path / "source", tmp_path / "data", tmp_path / "unfinished", None, None)
+    prepare.run("fall2011", params, folders, workers=2)
     manifest = load_manifest(tmp_path / "data")
     assert manifest.num_classes == 40
     assert [manifest.splits[split].count for split in ("train", "val", "test")] == [20_000, 2_000, 0]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,19 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from alexnet.data import cifar10
 from alexnet.data.images import read_image
 from alexnet.data.inventory import SPLITS, Place, as_places, load_places
 from alexnet.data.sources import FallDataset, IlsvrcDataset
 from alexnet.errors import UserError
 from alexnet.stages import source
 from tests.unit.data.made_archives import (
+    CIFAR_NAMES,
+    LABELS,
+    cifar_image,
+    cifar_members,
     devkit,
+    gzipped_tar,
     jpeg,
     odd_tar,
     tar,
@@ -76,6 +84,8 @@ def test_inventory_holds_both_label_orders(tmp_path: Path) -> None:
     assert [(synset["wnid"], synset["label"], synset["devkit_id"]) for synset in synsets] == [
         ("n00000010", 0, 3), ("n00000020", 1, 1), ("n00000030", 2, 2),
     ]  # fmt: skip
+    assert [synset["sorted_index"] for synset in synsets] == [0, 1, 2]
+    assert (synsets[0]["words"], synsets[0]["train_images"]) == ("words of n00000010", 703)
 
 
 def test_index_is_sorted_by_split_and_key(tmp_path: Path) -> None:
@@ -122,6 +132,40 @@ def test_patch_that_repairs_nothing_is_refused(tmp_path: Path) -> None:
         source.run("ilsvrc2010", _contest(folder, 2010), tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("patch_images/n00000010_0.JPEG", "lies in no folder train, val or test"),
+        ("other/train/n00000010_0.JPEG", "'other/train/n00000010_0.JPEG' is there twice"),
+        ("patch_images/train/n00000010_5.JPEG", "train/n00000010_5.JPEG repairs no image"),
+    ],
+)
+def test_patch_that_cannot_be_used_exactly_once_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    folder = write_contest(tmp_path / "in", 2010)
+    patches = {"patch_images/train/n00000010_0.JPEG": jpeg(8), name: jpeg(9)}
+    (folder / "patch_images.tar").write_bytes(tar(patches))
+    with pytest.raises(UserError, match=message):
+        source.run("ilsvrc2010", _contest(folder, 2010), tmp_path / "out")
+
+
+def test_patches_that_have_no_use_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_contest(tmp_path / "in", 2010, with_test=False)
+    patches = {"patch_images/test/ILSVRC2010_test_00000001.JPEG": jpeg(7), "patch_images/README": b""}
+    (folder / "patch_images.tar").write_bytes(tar(patches))
+    source.run("ilsvrc2010", _contest(folder, 2010), tmp_path / "out")
+    told = capsys.readouterr().err
+    assert "'patch_images/README' is not named as an image and is not read" in told
+    assert "1 patches of test images not used, as there are none" in told
+
+
+def test_image_of_no_bytes_is_indexed(tmp_path: Path) -> None:
+    folder = write_contest(tmp_path / "in")
+    val = {f"ILSVRC2012_val_{n:08}.JPEG": b"" for n in (1, 2, 3)}
+    (folder / "ILSVRC2012_img_val.tar").write_bytes(tar(val))
+    source.run("ilsvrc2012", _contest(folder), tmp_path / "out")
+    assert [read_image(place) for place in _places(tmp_path / "out", "val").values()] == [b"", b"", b""]
+
+
 def test_md5_and_size_are_recorded_and_missing_sums_warned_of_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +184,14 @@ def test_md5_and_size_are_recorded_and_missing_sums_warned_of_in_one_line(
 
 def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-12_000])
+
+
+def _make_folder(name: str) -> Callable[[Path], object]:
+    def make(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).mkdir()
+
+    return make
 
 
 @pytest.mark.parametrize(
@@ -173,6 +225,32 @@ def _truncate(path: Path) -> None:
             lambda folder: (folder / "ILSVRC2012_img_train.tar").write_bytes(tar({"a.JPEG": b""})),
             "no synset's tar, found 'a.JPEG'",
         ),
+        (
+            lambda folder: (folder / "ILSVRC2012_img_val.tar").write_bytes(
+                tar({f"ILSVRC2012_val_{n:08}.JPEG": b"" for n in (1, 2, 4)})
+            ),
+            "an image is missing, .*found ILSVRC2012_val_00000004.JPEG, expected a name that ends in _00000003",
+        ),
+        (
+            lambda folder: (folder / "ILSVRC2012_img_train.tar").write_bytes(
+                tar({f"{wnid}.tar": tar({"a.JPEG": b"", "b/a.JPEG": b""}) for wnid in LABELS})
+            ),
+            "train image n00000010/a.JPEG is there twice",
+        ),
+        (lambda folder: (folder / "ILSVRC2012_img_train.tar").write_bytes(b""), "img_train.tar: .* it has no end"),
+        (
+            lambda folder: (folder / "ILSVRC2012_img_train.tar").write_bytes(
+                tar({f"{wnid}.tar": _synset_tar(wnid)[:600] for wnid in LABELS})
+            ),
+            "img_train.tar: n00000010.tar: the archive is cut short in member",
+        ),
+        (_make_folder("ILSVRC2012_img_train.tar"), "img_train.tar: is no file"),
+        (_make_folder("ILSVRC2012_img_test.tar"), "img_test.tar: is no file"),
+        (_make_folder("ILSVRC2012_test_ground_truth.txt"), "test_ground_truth.txt: is no file"),
+        (
+            lambda folder: (folder / "ILSVRC2012_test_ground_truth.txt").write_text("1\n2\n"),
+            "test_ground_truth.txt: the number of ids is not that of the images, found 2 ids, expected 3",
+        ),
     ],
 )  # fmt: skip
 def test_damaged_contest_is_refused_and_earlier_results_stay(
@@ -186,6 +264,29 @@ def test_damaged_contest_is_refused_and_earlier_results_stay(
         source.run("ilsvrc2012", _contest(folder), output)
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
     assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}  # nothing half written is left
+
+
+@pytest.mark.parametrize(("owner", "function"), [(Path, "open"), (os, "scandir"), (os, "stat")])
+def test_what_may_not_be_read_is_told_of_and_earlier_results_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, function: str
+) -> None:
+    """Permissions are refused by the function and not by the disk, since tests may run as root."""
+    output, flat = tmp_path / "out", write_class_folders(tmp_path / "in")
+    source.run("x", _release(flat, kind="folder"), output)
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    plain = getattr(owner, function)
+
+    def refuse(path: Any, *args: Any, **kwargs: Any) -> Any:
+        if "bee" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return plain(path, *args, **kwargs)
+
+    monkeypatch.setattr(owner, function, refuse)
+    with pytest.raises(UserError, match=r"bee\S*: cannot be read or written \(Permission denied\)"):
+        source.run("x", _release(flat, kind="folder"), output)
+    monkeypatch.undo()
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}
 
 
 def test_wrong_md5_is_refused_with_both_sums(tmp_path: Path) -> None:
@@ -282,6 +383,53 @@ def test_tiny_imagenet_serves_both_kinds_of_data_set(tmp_path: Path, kind: str) 
     assert [len(_places(tmp_path / "out", split)) for split in SPLITS] == [6, 2, 0]
     key, place = next(iter(_places(tmp_path / "out", "val").items()))
     assert read_image(place) == jpeg(500 + int(key[4]))
+
+
+@pytest.mark.parametrize("kind", ["ilsvrc", "fall"])
+def test_cifar_serves_both_kinds_of_data_set(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    path.write_bytes(gzipped_tar(cifar_members()))
+    md5 = {path.name: hashlib.md5(path.read_bytes()).hexdigest()}  # noqa: S324
+    about: dict[str, Any] = {"source": {"kind": "cifar10", "path": str(path), "md5": md5}}
+    params = (
+        IlsvrcDataset.model_validate(about)
+        if kind == "ilsvrc"
+        else FallDataset.model_validate({**about, "split": "as_archived"})
+    )
+    output = tmp_path / "out"
+    source.run("x", params, output)
+    assert [len(_places(output, split)) for split in SPLITS] == [15, 0, 3]
+    assert _inventory(output)["splits"]["val"]["reason"] == "CIFAR-10 has no val images"
+    place = _places(output, "test")["cat/test_00001"]
+    assert place.file == str(output / "archives/cifar-10.ppm") and place.label == sorted(CIFAR_NAMES).index(
+        "cat"
+    )
+    assert read_image(place) == b"P6\n32 32\n255\n" + cifar_image(1001).tobytes()
+
+
+def test_disk_that_is_full_is_told_of_and_nothing_half_written_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    path.write_bytes(gzipped_tar(cifar_members()))
+    about = {"source": {"kind": "cifar10", "path": str(path), "md5": {}}}
+
+    def fill(planes: object) -> bytes:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cifar10, "_pack_ppm", fill)
+    with pytest.raises(UserError, match="out: no space is left on the disk. Make room"):
+        source.run("x", IlsvrcDataset.model_validate(about), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_zip_of_class_folders_is_read_in_place(tmp_path: Path) -> None:
+    members = {f"top/{split}/ant/{n}.jpg": jpeg(n) for split in ("train", "test") for n in range(2)}
+    about = {"kind": "folder", "path": str(write_zip(tmp_path / "x.zip", members)), "md5": {}}
+    source.run("x", IlsvrcDataset.model_validate({"source": about}), tmp_path / "out")
+    place = _places(tmp_path / "out", "test")["ant/1.jpg"]
+    assert (place.member, read_image(place)) == ("top/test/ant/1.jpg", jpeg(1))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"inventory.json", "index.parquet"}
 
 
 def test_link_to_an_archive_is_recorded_by_the_link_and_named_by_the_file(tmp_path: Path) -> None:

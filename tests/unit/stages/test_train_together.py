@@ -14,7 +14,7 @@ import torch
 
 from alexnet.data.checkpoint import FILE
 from alexnet.data.weights import read_tensors
-from tests.unit.stages.test_train import make_project, run
+from tests.unit.stages.test_train import TIMED, make_project, run
 
 ROOT = Path(__file__).parents[3]
 LAUNCH = """
@@ -63,7 +63,7 @@ def assert_same(project, alone):
     for name, tensor in own.tensors.items():
         torch.testing.assert_close(tensor, other.tensors[name], rtol=1e-3, atol=1e-5)
     histories = [
-        pd.read_csv(folder / "net/history.csv").drop(columns="images_per_s") for folder in (project, alone)
+        pd.read_csv(folder / "net/history.csv").drop(columns=TIMED) for folder in (project, alone)
     ]
     pd.testing.assert_frame_equal(*histories, rtol=1e-3)
 
