@@ -79,7 +79,7 @@ def prepare_all(places: list[Place], path: Path, store: str) -> None:
     assert len(done.kept) == len(places)
 
 
-def decode_all(contents: list[bytes], room: np.ndarray) -> None:  # type: ignore[type-arg]
+def decode_all(contents: list[bytes], room: np.ndarray) -> None:
     """Full-size pixels and nothing else."""
     for content in contents:
         simplejpeg.decode_jpeg(content, "RGB", buffer=room)
@@ -110,7 +110,7 @@ def prepare_all_pillow(contents: list[bytes], path: Path | None) -> None:
         writer.close()
 
 
-def resize_all_cv2(contents: list[bytes], room: np.ndarray) -> None:  # type: ignore[type-arg]
+def resize_all_cv2(contents: list[bytes], room: np.ndarray) -> None:
     """Squares by OpenCV's area filter."""
     for content in contents:
         image = simplejpeg.decode_jpeg(content, "RGB", buffer=room)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from alexnet import params, paths
+from alexnet.data import cifar10
 from alexnet.data.sources import find_files
 from alexnet.data.whole import write_whole
 from alexnet.errors import UserError
@@ -27,6 +30,8 @@ HEADER = """\
 """
 KINDS = ("ilsvrc", "fall")
 ARCHIVES = {".tar", ".tgz", ".gz", ".zip"}
+TINY_LIST = "wnids.txt"  # which no zip but Tiny ImageNet's holds
+CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 
 
 def configure(profile: str, data: Mapping[str, str]) -> None:
@@ -94,23 +99,51 @@ def find_data(name: str, path: str) -> Path:
 
 
 def choose_kind(document: CommentedMap, name: str, target: Path) -> None:
-    """Makes the data sets that read inputs/NAME read a folder per class, if that is what lies there.
+    """Makes the data sets that read inputs/NAME read what lies there, where that is not what the profile has in mind.
 
-    That is a folder `train` of them, or in place of a Fall release a folder with folders and no archive in it.
+    That is CIFAR-10, or a folder per class: on the disk or in a zip, within `train` and other splits or, in place of a
+    Fall release, without.
     """
-    if not target.is_dir():
-        return
-    has_splits = (target / "train").is_dir()
-    has_classes = any(child.is_dir() for child in target.iterdir())
-    has_archives = any(child.suffix in ARCHIVES for child in target.iterdir())
+    found = _find_kind(target)
     for dataset in _datasets(document):
         is_fall = "split" in dataset
-        if _link_name(dataset) == name and (has_splits or (is_fall and has_classes and not has_archives)):
-            dataset["source"] = _flow(
-                {"kind": "folder", "path": str(paths.input_link(name)), "md5": _flow({})}
-            )
-            if is_fall and has_splits:
-                dataset["split"] = "as_archived"
+        if found is None or _link_name(dataset) != name or not (found.has_splits or is_fall):
+            continue
+        dataset["source"] = _flow(
+            {"kind": found.kind, "path": str(paths.input_link(name)), "md5": _flow(found.md5)}
+        )
+        if is_fall and found.has_splits:
+            dataset["split"] = "as_archived"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A kind of source, whether it brings splits of its own, and known sums of its files."""
+
+    kind: str
+    has_splits: bool
+    md5: dict[str, str]
+
+
+def _find_kind(target: Path) -> _Found | None:
+    """What lies at a path, if that says itself: None for archives of ImageNet, and for what is none of ours."""
+    if target.name == cifar10.ARCHIVE or (target / cifar10.ARCHIVE).is_file():
+        return _Found("cifar10", True, {cifar10.ARCHIVE: CIFAR10_MD5})
+    if any((target / folder / cifar10.NAMES).is_file() for folder in ("", cifar10.FOLDER)):
+        return _Found("cifar10", True, {})
+    if target.suffix == ".zip" and zipfile.is_zipfile(target):
+        with zipfile.ZipFile(target) as archive:
+            parts = [name.split("/") for name in archive.namelist()]
+        if any(part[-1] == TINY_LIST for part in parts):
+            return None
+        return _Found("folder", any("train" in part[:2] for part in parts), {})
+    if target.is_dir():
+        has_archives = any(child.suffix in ARCHIVES for child in target.iterdir())
+        if (target / "train").is_dir():
+            return _Found("folder", True, {})
+        if any(child.is_dir() for child in target.iterdir()) and not has_archives:
+            return _Found("folder", False, {})
+    return None
 
 
 def check_data(checked: params.AllParams, targets: Mapping[str, Path]) -> None:

@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+from alexnet.core.augment import cut_crops
 from alexnet.core.draws import count_offsets
 from alexnet.core.layers import initial_stds
 from alexnet.core.network import Network, initialize
@@ -58,7 +59,7 @@ def train(protocol: ProtocolParams, data: Path, stats: Path, updates: int, team:
             chosen = order[places]
             draws = epoch_draws(protocol, SEED, epoch, order, places, offsets)
             pixels, labels = torch.from_numpy(images.read(chosen)), torch.from_numpy(images.labels[chosen])
-            batch = Minibatch(pixels, labels, chosen, draws, len(chosen))
+            batch = Minibatch(cut_crops(pixels, draws, network.side), labels, chosen, draws, len(chosen))
             losses.append(trainer.step(batch, len(losses), Tally()))
             if losses[-1]:
                 how = "columns" if team else "one process"

@@ -9,6 +9,7 @@ import yaml
 from alexnet import params
 from alexnet.configure import configure, merge, read_profile
 from alexnet.errors import UserError
+from tests.unit.data.made_archives import write_zip
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,6 +72,27 @@ def test_a_folder_per_class_is_recognized(folder: Path) -> None:
     assert (source.kind, source.path) == ("folder", "inputs/ilsvrc2012")
 
 
+@pytest.mark.parametrize("top", ["", "cifar10/"])
+def test_a_zip_of_class_folders_is_recognized(folder: Path, top: str) -> None:
+    members = {
+        f"{top}{split}/{name}/1.jpg": b"an image" for split in ("train", "test") for name in ("cat", "dog")
+    }
+    write_zip(folder / "classes.zip", members)
+    configure("imagenet", {"ilsvrc2012": "classes.zip", "fall2011": "classes.zip"})
+    datasets = params.load().datasets
+    assert datasets.ilsvrc["ilsvrc2012"].source.kind == datasets.fall["fall2011"].source.kind == "folder"
+    assert datasets.fall["fall2011"].split == "as_archived"
+
+
+def test_cifar10_is_recognized_by_its_archive(folder: Path) -> None:
+    (folder / "cifar-10-binary.tar.gz").touch()
+    configure("imagenet", {"ilsvrc2012": "cifar-10-binary.tar.gz"})
+    source = params.load().datasets.ilsvrc["ilsvrc2012"].source
+    assert (source.kind, source.md5) == (
+        "cifar10", {"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"},
+    )  # fmt: skip
+
+
 def test_one_archive_may_serve_two_data_sets(folder: Path) -> None:
     (folder / "tiny.zip").touch()
     configure("tiny-imagenet", {"tiny-imagenet": "tiny.zip"})
@@ -105,7 +127,7 @@ def test_what_earlier_parameters_made_goes_where_stages_read_whole_folders(archi
 def test_null_removes_a_key_and_a_kind_replaces_a_whole_mapping() -> None:
     base = read_profile("imagenet")
     merge(base, {"prepare": {"seed": None, "resize": 64}})
-    assert set(base["prepare"]) == {"resize", "interpolation", "shard_images"}
+    assert set(base["prepare"]) == {"resize", "interpolation", "quality", "shard_images", "store"}
     merge(base["datasets"]["ilsvrc"]["ilsvrc2012"], {"source": {"kind": "folder", "path": "x"}})
     assert base["datasets"]["ilsvrc"]["ilsvrc2012"]["source"] == {"kind": "folder", "path": "x"}
 

@@ -49,7 +49,7 @@ def test_nothing_that_costs_equal_bytes_is_on_by_itself() -> None:
     [
         (
             "thread: 1\n",
-            "machine.yaml: thread: unknown setting, expected one of threads, workers, device, parallel, "
+            "machine.yaml: thread: unknown setting, expected one of threads, readers, workers, device, parallel, "
             "processes, compile, channels_last. Correct it.",
         ),
         (

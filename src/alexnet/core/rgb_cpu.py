@@ -26,9 +26,8 @@ Bytes = npt.NDArray[np.uint8]
 
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2))  # of channels, in the order of the sums
 
-_LANES = (
-    32  # of a vector of bytes; no multiple of three. 64 are a little faster, but not on CPUs of 16 registers
-)
+# Of a vector of bytes; no multiple of three. 64 are a little faster, but not on CPUs with 16 registers.
+_LANES = 32
 _STEP = 3 * _LANES  # bytes taken at a time
 _PIECE = 64 * _STEP  # of each of four images: together they fill half a core's first cache
 _GROUP = 4  # images taken at once
@@ -57,6 +56,7 @@ def _compiled() -> Any:
 
 
 def _add_images(images: Bytes, image_sum: npt.NDArray[np.uint64], products: npt.NDArray[np.int64]) -> None:
+    """Adds images to the sums."""
     count, size = images.shape
     values = images.reshape(-1)  # of all images: products know no borders between them
     short = np.zeros(size, np.uint16)

@@ -235,6 +235,20 @@ def part_of(indices: npt.NDArray[np.int64], team: Team) -> slice:
     return slice(*ends)
 
 
+def minibatches(
+    protocol: ProtocolParams, seed: int, epoch: int, num_images: int, num_offsets: int, team: Team, first: int = 0
+) -> Iterator[tuple[npt.NDArray[np.int64], Draws]]:  # fmt: skip
+    """A process's part of each minibatch of an epoch, from the `first` on: indices and draws, of each image once.
+
+    num_offsets: places of a crop along a side.
+    """
+    order = epoch_order(protocol, seed, epoch, num_images)
+    for start in range(first * protocol.batch, num_images, protocol.batch):
+        own = part_of(order[start : start + protocol.batch], team)
+        places = slice(start + own.start, start + own.stop)
+        yield order[places], epoch_draws(protocol, seed, epoch, order, places, num_offsets)
+
+
 # What belongs to the classes of a set and not to its images: left behind when a net starts from another's.
 CLASSIFIER = ("fc7b.", "fc8.")
 

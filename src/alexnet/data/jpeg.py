@@ -99,7 +99,7 @@ def list_scans(data: bytes) -> tuple[list[bytes], int | None]:
         if marker == EOI:
             return scans, place
         if marker >= 0xC0 and place + 2 <= len(data):
-            end = place + max(2, data[place] << 8 | data[place + 1])
+            end = place + (data[place] << 8 | data[place + 1])
             if marker == SOS:
                 scans.append(data[place + 2 : end])
             place = end

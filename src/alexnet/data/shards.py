@@ -188,7 +188,8 @@ class PreparedSplit:
     def offsets(self) -> npt.NDArray[np.int64]:
         """(N,) first byte of each stored image in its shard."""
         ends = np.concatenate([[0], np.cumsum(self.sizes)])
-        return ends[:-1] - np.repeat(ends[self.starts[:-1]], self.counts)
+        offsets: npt.NDArray[np.int64] = ends[:-1] - np.repeat(ends[self.starts[:-1]], self.counts)
+        return offsets
 
     def locate(self, indices: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Of images, which count from 0 in stored order, the shard and the place in it.
@@ -211,13 +212,17 @@ class PreparedSplit:
         wanted = np.asarray(indices, np.int64).reshape(-1)
         images = np.empty((len(wanted), self.side, self.side, 3), np.uint8)
         for place, (shard, row) in enumerate(zip(*self.locate(wanted), strict=True)):
-            images[place] = self.shards[shard][row] if self.store == "raw" else self.decode(wanted[place])
+            if self.store == "raw":
+                images[place] = self.shards[shard][row]
+            else:
+                self.decode(wanted[place], images[place].reshape(-1))
         return images
 
     def encoded(self, index: int) -> npt.NDArray[np.uint8]:
         """The bytes of an image that is stored as JPEG."""
         ((shard,), _), start = self.locate(index), self.offsets[index]
-        return self.shards[shard][start : start + self.sizes[index]]
+        encoded: npt.NDArray[np.uint8] = self.shards[shard][start : start + self.sizes[index]]
+        return encoded
 
     def decode(self, index: int, room: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
         """The pixels (side, side, 3) uint8 of an image that is stored as JPEG, in `room` if there is one.
@@ -227,6 +232,8 @@ class PreparedSplit:
         try:
             image: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(self.encoded(index), "RGB", buffer=room)
         except ValueError as error:
+            if room is not None:
+                self.decode(index)  # which says so if it only does not fit
             raise self._damaged(index, str(error)) from None
         if image.shape != (self.side, self.side, 3):
             raise self._damaged(index, f"has {image.shape[1]}x{image.shape[0]} pixels")

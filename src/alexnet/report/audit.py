@@ -77,7 +77,7 @@ class Tally:
             self.odd[split] += any(kind in KINDS for kind in kinds)
             for kind in kinds:
                 self.kinds.setdefault(kind, Counter())[split] += 1
-                if kind in KINDS and len(shown := self.examples.setdefault(kind, [])) < EXAMPLES:
+                if len(shown := self.examples.setdefault(kind, [])) < EXAMPLES:
                     shown.append((split, key))
 
     def _add_extremes(self, readable: pd.DataFrame) -> None:

@@ -18,7 +18,7 @@ import xxhash
 from alexnet.core import resize
 from alexnet.core.order import seeded_order
 from alexnet.core.resize import PrepareParams, centre_square, resized_shape
-from alexnet.data import decode, images, shards
+from alexnet.data import decode, images, jpeg, shards
 from alexnet.data.decode import MAX_PIXELS, DecodeError, decode_rgb, decoder_versions, hash_pixels
 from alexnet.data.held_out import HeldOut, join_held_out, open_held_out, write_held_out
 from alexnet.data.images import read_image
@@ -56,7 +56,9 @@ JPEG_PARTS = {
 }
 
 
-CODE = (resize, decode, images, shards)  # whose changes may change a shard
+# Whose changes may change a shard; the kernel of `resize` is named by its path, since its compiler takes long to load.
+CODE = [Path(str(module.__file__)) for module in (resize, decode, jpeg, images, shards)]
+CODE.append(CODE[0].with_name("area_cpu.py"))
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,6 @@ def run(dataset: str, params: PrepareParams, folders: Folders, *, workers: int) 
 
 def _identify(dataset: str, params: PrepareParams, folders: Folders) -> dict[str, Any]:
     """All that a shard depends on."""
-    code = [Path(__file__), *(Path(str(module.__file__)) for module in CODE)]
     excluded = sorted(folders.excluded.glob("*.parquet")) if folders.excluded else []
     return {
         "dataset": dataset,
@@ -143,7 +144,7 @@ def _identify(dataset: str, params: PrepareParams, folders: Folders) -> dict[str
         "source": _hash_files([folders.source / name for name in ("inventory.json", "index.parquet")]),
         "held_out": {file.name: _hash_files([file]) for file in excluded},
         "decoder": decoder_versions(),
-        "code": _hash_files(code),
+        "code": _hash_files([Path(__file__), *CODE]),
     }
 
 
@@ -157,10 +158,10 @@ def _hash_files(files: list[Path]) -> str:
 def _check_room(what: str, num_images: int, params: PrepareParams, parts: Parts) -> None:
     """Says what the shards will take of the disk, before the work; raises UserError if it has not that much."""
     raw = num_images * params.resize**2 * 3
-    jpeg = raw * float(np.interp(params.quality, list(JPEG_PARTS), list(JPEG_PARTS.values())))
-    needed = raw if params.store == "raw" else jpeg
+    packed = raw * float(np.interp(params.quality, list(JPEG_PARTS), list(JPEG_PARTS.values())))
+    needed = raw if params.store == "raw" else packed
     free = shutil.disk_usage(parts.folder).free
-    sizes = {"raw": f"{raw / 1e9:,.2f} GB", "jpeg": f"about {jpeg / 1e9:,.2f} GB"}
+    sizes = {"raw": f"{raw / 1e9:,.2f} GB", "jpeg": f"about {packed / 1e9:,.2f} GB"}
     other = {"raw": f"as JPEG of quality {params.quality}", "jpeg": "raw"}[params.store]
     chosen = {"raw": "raw", "jpeg": f"as JPEG of quality {params.quality}"}[params.store]
     print(

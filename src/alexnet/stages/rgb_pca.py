@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.core.rgb_pca import RgbSums, find_rgb_pca
-from alexnet.data.progress import progress
+from alexnet.data.progress import Advance, progress
 from alexnet.data.shards import PreparedSplit, open_split
 from alexnet.data.whole import whole_folder
 from alexnet.errors import UserError
@@ -32,23 +32,7 @@ def run(data: Path, output: Path, *, threads: int = 1) -> None:
             str(data), "has no training images", fix="Look at its manifest, and prepare it again."
         )
     with progress(len(train), f"rgb-pca {data.name}", "image") as advance:
-        each: SimpleQueue[RgbSums] = SimpleQueue()  # a thread's sums, while it has no piece
-        for _ in range(threads):
-            each.put(RgbSums.empty(train.side))
-
-        def add(piece: tuple[int, int]) -> int:
-            images = _read(train, *piece)  # may raise, and the sums would be missed
-            sums = each.get()
-            sums.add(images)
-            each.put(sums)
-            return piece[1] - piece[0]
-
-        with ThreadPoolExecutor(threads) as pool:
-            for count in pool.map(add, _list_pieces(train)):
-                advance(count)
-    sums = each.get()
-    for _ in range(threads - 1):
-        sums += each.get()
+        sums = sum_images(train, threads, advance)
     pca = find_rgb_pca(sums)
     numbers = {
         name: getattr(pca, name).tolist()
@@ -58,6 +42,28 @@ def run(data: Path, output: Path, *, threads: int = 1) -> None:
     with whole_folder(output) as folder:
         np.save(folder / "mean_image.npy", pca.mean_image)
         (folder / "rgb_pca.json").write_text(json.dumps(numbers, indent=1, sort_keys=True) + "\n")
+
+
+def sum_images(split: PreparedSplit, threads: int, advance: Advance) -> RgbSums:
+    """The sums over all images of a split. Raises UserError if one is damaged."""
+    each: SimpleQueue[RgbSums] = SimpleQueue()  # a thread's sums, while it has no piece
+    for _ in range(threads):
+        each.put(RgbSums.empty(split.side))
+
+    def add(piece: tuple[int, int]) -> int:
+        images = _read(split, *piece)  # may raise, and the sums would be missed
+        sums = each.get()
+        sums.add(images)
+        each.put(sums)
+        return piece[1] - piece[0]
+
+    with ThreadPoolExecutor(threads) as pool:
+        for count in pool.map(add, _list_pieces(split)):
+            advance(count)
+    total = each.get()
+    for _ in range(threads - 1):
+        total += each.get()
+    return total
 
 
 def _list_pieces(split: PreparedSplit) -> Iterator[tuple[int, int]]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,9 @@ from alexnet.core.training import (
     batches,
     centre_logits,
     copy_start,
-    epoch_draws,
-    epoch_order,
     find_cause,
     is_stuck,
+    minibatches,
     names_to_copy,
     part_of,
 )
@@ -393,8 +393,11 @@ class _Training:
         place, protocol, train = self.place, self.protocol, self.train_images
         num_batches = math.ceil(len(train) / protocol.batch)
         seconds_before = place.seconds
-        requests = self._requests(place.epoch, place.batch, num_batches)
-        with self._loader(train, requests, self.trainer.network.side) as loader:
+        offsets = count_offsets(train.side, self.trainer.network.side, protocol.crop_offsets)
+        asked = minibatches(
+            protocol, self.trainer.seed, place.epoch, len(train), offsets, self.team, place.batch
+        )
+        with self._loader(train, starmap(Request, asked), self.trainer.network.side) as loader:
             for number, (request, crops) in enumerate(loader, start=place.batch):
                 self.waited = loader.waited
                 assert request.draws is not None
@@ -409,18 +412,12 @@ class _Training:
                 place.seconds = seconds_before
                 yield total
 
-    def _requests(self, epoch: int, first: int, num_batches: int) -> Iterator[Request]:
-        """This process's part of each minibatch of an epoch, from the `first` on."""
-        protocol, train, seed = self.protocol, self.train_images, self.trainer.seed
-        order = epoch_order(protocol, seed, epoch, len(train))
-        offsets = count_offsets(train.side, self.trainer.network.side, protocol.crop_offsets)
-        for start in range(first * protocol.batch, num_batches * protocol.batch, protocol.batch):
-            own = part_of(order[start : start + protocol.batch], self.team)
-            places = slice(start + own.start, start + own.stop)
-            yield Request(order[places], epoch_draws(protocol, seed, epoch, order, places, offsets))
-
     def _loader(self, split: PreparedSplit, requests: Iterable[Request], side: int) -> Loader:
-        return Loader(split, requests, side, readers=self.readers, device=self.trainer.device)
+        # Columns read the same images at about the same time, of which the second finds them in memory.
+        is_cached = True if self.team.mode == "columns" else None
+        return Loader(
+            split, requests, side, readers=self.readers, device=self.trainer.device, is_cached=is_cached
+        )
 
     def _labels(self, split: PreparedSplit, indices: npt.NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(split.labels[indices]).to(self.trainer.device)

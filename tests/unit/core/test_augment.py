@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from alexnet.core.augment import (
     CENTRE_VIEW,
+    _all_at_once,
+    _one_by_one,
     check_spread,
     colour_noise,
-    training_batch,
+    cut_crops,
+    network_input,
     view_batch,
     view_places,
 )
@@ -18,7 +21,7 @@ from alexnet.core.draws import Draws, draw_augmentation
 
 IMAGES = torch.arange(2 * 4 * 5 * 3, dtype=torch.uint8).view(2, 4, 5, 3)
 NO_MEAN = torch.zeros(4, 5, 3)
-PAPER = {"mirror": True, "mean_align": "under_crop", "rescale": False}
+PAPER = {"mean_align": "under_crop", "rescale": False}
 # ImageNet's, as published: deviations in grey levels, and one vector a row.
 STDDEV = torch.tensor([121.780, 37.094, 19.721])
 VECTORS = torch.tensor([[0.5635, 0.5762, 0.5920], [0.7126, 0.0235, -0.7012], [0.4180, -0.8170, 0.3973]])
@@ -31,16 +34,16 @@ def draws(rows, columns, mirrored, alphas=None):
 
 
 def batch_of(images, drawn, mean_image, noise, crop, **switches):
-    return training_batch(images, drawn, mean_image, noise, crop, **{**PAPER, **switches})
+    return network_input(cut_crops(images, drawn, crop), drawn, mean_image, noise, **{**PAPER, **switches})
 
 
-def plain_batch(images, drawn, mean_image, noise, crop, *, mirror, mean_align, rescale):
-    """Pixel by pixel what `training_batch` says."""
+def plain_batch(images, drawn, mean_image, noise, crop, *, mean_align, rescale):
+    """Pixel by pixel what `cut_crops` and `network_input` say."""
     num, height, width, _ = images.shape
     batch = np.empty((num, 3, crop, crop), np.float32)
     for n, channel, y, x in np.ndindex(batch.shape):
         row = int(drawn.rows[n]) + y
-        column = int(drawn.columns[n]) + (crop - 1 - x if mirror and drawn.mirrored[n] else x)
+        column = int(drawn.columns[n]) + (crop - 1 - x if drawn.mirrored[n] else x)
         value = np.float32(images[n, row, column, channel])
         if mean_align == "centre":
             row, column = (height - crop) // 2 + y, (width - crop) // 2 + x
@@ -54,23 +57,40 @@ def plain_batch(images, drawn, mean_image, noise, crop, *, mirror, mean_align, r
 
 @given(
     sides=st.tuples(st.integers(3, 7), st.integers(3, 7)),
+    count=st.integers(0, 3),
     seed=st.integers(0, 2**63 - 1),
     noisy=st.booleans(),
-    mirror=st.booleans(),
     mean_align=st.sampled_from(["under_crop", "centre"]),
     rescale=st.booleans(),
 )
-def test_batch_equals_its_plain_twin(sides, seed, noisy, mirror, mean_align, rescale):
+@pytest.mark.parametrize("compute", [_one_by_one, _all_at_once])
+def test_batch_equals_its_plain_twin(compute, sides, count, seed, noisy, mean_align, rescale):
     rng = np.random.default_rng(seed)
-    images = torch.from_numpy(rng.integers(0, 256, (3, *sides, 3)).astype(np.uint8))
+    images = torch.from_numpy(rng.integers(0, 256, (count, *sides, 3)).astype(np.uint8))
     mean_image = torch.from_numpy(rng.uniform(0, 255, (*sides, 3)).astype(np.float32))
-    noise = torch.from_numpy(rng.normal(0, 12, (3, 3)).astype(np.float32)) if noisy else None
-    drawn = draw_augmentation(seed, 0, np.arange(3), min(sides) - 2)
-    switches = {"mirror": mirror, "mean_align": mean_align, "rescale": rescale}
-    batch = training_batch(images, drawn, mean_image, noise, 3, **switches)
+    noise = torch.from_numpy(rng.normal(0, 12, (count, 3)).astype(np.float32)) if noisy else None
+    drawn = draw_augmentation(seed, 0, np.arange(count), min(sides) - 2)
+    crops = cut_crops(images, drawn, 3)
+    assert crops.is_contiguous() and crops.dtype == torch.uint8
+    batch = compute(crops, drawn, mean_image, noise, mean_align, rescale=rescale)
     assert batch.dtype == torch.float32
     assert batch.is_contiguous()
+    switches = {"mean_align": mean_align, "rescale": rescale}
     assert torch.equal(batch, plain_batch(images, drawn, mean_image, noise, 3, **switches))
+
+
+@pytest.mark.parametrize("mean_align", ["under_crop", "centre"])
+def test_a_gpu_gives_the_bits_of_the_cpu(mean_align):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU: there is none here")
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (5, 40, 40, 3)).astype(np.uint8))
+    mean_image = torch.from_numpy(rng.uniform(0, 255, (40, 40, 3)).astype(np.float32))
+    drawn = draw_augmentation(3, 0, np.arange(5), 9)
+    noise = colour_noise(torch.from_numpy(drawn.alphas), STDDEV, VECTORS, 0.1, "stddev")
+    crops, switches = cut_crops(images, drawn, 32), {"mean_align": mean_align, "rescale": True}
+    on_gpu = network_input(crops.cuda(), drawn, mean_image.cuda(), noise.cuda(), **switches)
+    assert torch.equal(on_gpu.cpu(), network_input(crops, drawn, mean_image, noise, **switches))
 
 
 def test_crop_is_the_plain_slice_and_its_reflection():
@@ -106,15 +126,6 @@ def test_both_alignments_agree_on_the_centre():
         batch_of(IMAGES, centre, mean, None, 3, mean_align=align) for align in ("under_crop", "centre")
     )
     assert torch.equal(under, central)
-
-
-def test_no_mirror_means_no_reflection():
-    reflected, plain = (
-        batch_of(IMAGES, draws([0, 0], [0, 1], [True, True]), NO_MEAN, None, 3, mirror=mirror)
-        for mirror in (True, False)
-    )
-    assert torch.equal(plain, reflected.flip(3))
-    assert not torch.equal(plain, reflected)
 
 
 def test_noise_adds_one_value_per_image_and_channel():
@@ -238,7 +249,7 @@ def test_views_are_crops_without_noise(mean_align):
     for row, column, mirrored in ((0, 0, False), (1, 2, True), (1, 1, False)):
         view = view_batch(IMAGES, mean, (row, column, mirrored), 3, mean_align=mean_align)
         drawn = draws([row] * 2, [column] * 2, [mirrored] * 2)
-        switches = {"mirror": True, "mean_align": mean_align, "rescale": True}
+        switches = {"mean_align": mean_align, "rescale": True}
         assert torch.equal(view, plain_batch(IMAGES, drawn, mean, None, 3, **switches))
         assert view.is_contiguous()
 

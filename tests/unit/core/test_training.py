@@ -257,9 +257,21 @@ def test_what_the_protocol_leaves_out_is_not_drawn():
     order, places = np.arange(64), slice(0, 64)
     drawn = epoch_draws(protocol(), 1, 0, order, places, 33)
     fixed = epoch_draws(protocol(crop_offsets="centre", mirror=False), 1, 0, order, places, 33)
-    assert fixed.rows.tolist() == fixed.columns.tolist() == [16] * 64  # (256 - 224) / 2, as in a test's centre view
+    assert (
+        fixed.rows.tolist() == fixed.columns.tolist() == [16] * 64
+    )  # (256 - 224) / 2, as in a test's centre view
     assert not fixed.mirrored.any() and drawn.mirrored.any()
     assert np.array_equal(fixed.alphas, drawn.alphas)
+
+
+def test_no_mirror_means_no_reflection_and_changes_nothing_else():
+    order = epoch_order(protocol(), 1, 0, 64)
+    mirroring, plain = (
+        epoch_draws(protocol(mirror=mirror), 1, 0, order, slice(0, 64), 33) for mirror in (True, False)
+    )
+    assert 16 < mirroring.mirrored.sum() < 48 and not plain.mirrored.any()
+    for name in ("rows", "columns", "alphas"):
+        assert np.array_equal(getattr(mirroring, name), getattr(plain, name))
 
 
 @pytest.mark.parametrize("chunk", [1, 32])

@@ -67,11 +67,11 @@ def meta(year: int, ids: Mapping[str, int] = DEVKIT_IDS) -> bytes:
 
 
 def mat(variables: Mapping[str, Any], *, compressed: bool = False) -> bytes:
-    """A MATLAB 5 file."""
+    """A MATLAB 5 file, whose header does not tell the time."""
     stream: Any = io.BytesIO()
     savemat(stream, variables, do_compression=compressed)
     content: bytes = stream.getvalue()
-    return content
+    return b"MATLAB 5.0 MAT-file".ljust(116) + content[116:]
 
 
 def devkit(year: int, val_ids: Iterable[int], ids: Mapping[str, int] = DEVKIT_IDS) -> bytes:

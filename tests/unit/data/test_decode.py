@@ -18,6 +18,7 @@ from PIL import Image
 
 from alexnet.data import decode, jpeg
 from alexnet.data.decode import DecodeError, decode_image, decode_rgb, decoder_versions, hash_pixels
+from tests.unit.data.odd_files import encode, png16, with_segment
 
 COLOUR = (200, 60, 20)
 RED = (255, 0, 0)
@@ -25,18 +26,12 @@ NOISE = np.random.default_rng(1).integers(0, 256, (40, 52, 3), np.uint8)
 WAYS = ({}, {"progressive": True}, {"restart_marker_blocks": 2}, {"subsampling": "4:4:4"})
 
 
-def _encode(image: Image.Image, kind: str, **options: object) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
-
-
 def _plain(mode: str = "RGB") -> Image.Image:
     return Image.new("RGB", (12, 8), COLOUR).convert(mode)
 
 
 def _noise_jpeg(**options: object) -> bytes:
-    return _encode(Image.fromarray(NOISE), "JPEG", **options)
+    return encode(Image.fromarray(NOISE), "JPEG", **options)
 
 
 def _by_pillow(data: bytes) -> npt.NDArray[np.uint8]:
@@ -50,45 +45,23 @@ def _is_fast(data: bytes) -> bool:
     return np.shares_memory(decode_rgb(data, room), room)
 
 
-def _with_segment(data: bytes, marker: int, content: bytes) -> bytes:
-    return data[:2] + struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content + data[2:]
-
-
-def _png16(values: npt.NDArray[np.uint16]) -> bytes:
-    """A 16-bit PNG of (H, W) grey or (H, W, 3) RGB, written without Pillow, which writes no 16-bit RGB."""
-    height, width = values.shape[:2]
-    rows = values.astype(">u2").reshape(height, -1)
-    raw = b"".join(b"\0" + row.tobytes() for row in rows)
-    header = struct.pack(">IIBBBBB", width, height, 16, 0 if values.ndim == 2 else 2, 0, 0, 0)
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(raw))
-        + chunk(b"IEND", b"")
-    )
-
-
 @pytest.mark.parametrize(
     "data",
     [
-        _encode(_plain(), "JPEG", quality=95),
-        _encode(_plain("CMYK"), "JPEG", quality=95),
-        _encode(_plain(), "PNG"),
-        _encode(_plain().quantize(4), "PNG"),
-        _encode(_plain("RGBA"), "PNG"),
-        gzip.compress(_encode(_plain(), "JPEG", quality=95)),
-        _encode(_plain(), "JPEG", quality=95) + b"bytes behind the end",
-        _png16(np.full((8, 12, 3), COLOUR, np.uint16) * 257),
-        _encode(_plain(), "JPEG", quality=95, progressive=True),
-        _encode(_plain(), "JPEG", quality=95, keep_rgb=True),
-        b"bytes in front" + _encode(_plain(), "JPEG", quality=95),
-        _encode(_plain().quantize(4), "GIF"),
-        _encode(_plain(), "BMP"),
-        _encode(_plain(), "WEBP", lossless=True),
+        encode(_plain(), "JPEG", quality=95),
+        encode(_plain("CMYK"), "JPEG", quality=95),
+        encode(_plain(), "PNG"),
+        encode(_plain().quantize(4), "PNG"),
+        encode(_plain("RGBA"), "PNG"),
+        gzip.compress(encode(_plain(), "JPEG", quality=95)),
+        encode(_plain(), "JPEG", quality=95) + b"bytes behind the end",
+        png16(np.full((8, 12, 3), COLOUR, np.uint16) * 257),
+        encode(_plain(), "JPEG", quality=95, progressive=True),
+        encode(_plain(), "JPEG", quality=95, keep_rgb=True),
+        b"bytes in front" + encode(_plain(), "JPEG", quality=95),
+        encode(_plain().quantize(4), "GIF"),
+        encode(_plain(), "BMP"),
+        encode(_plain(), "WEBP", lossless=True),
         b"P6 12 8 255\n" + bytes(COLOUR) * 96,
     ],
     ids=[
@@ -103,13 +76,13 @@ def test_colour_survives_every_kind_of_file(data: bytes) -> None:
 
 
 def test_grey_jpeg_has_three_equal_channels() -> None:
-    image = decode_rgb(_encode(Image.new("L", (9, 7), 90), "JPEG"))
+    image = decode_rgb(encode(Image.new("L", (9, 7), 90), "JPEG"))
     assert image.shape == (7, 9, 3) and (np.abs(image.astype(int) - 90) <= 1).all()
 
 
 def test_cmyk_inks_are_inverted_as_adobe_writes_them() -> None:
     inks = Image.new("CMYK", (8, 8), (0, 255, 255, 0))  # full magenta and yellow: red
-    assert decode_rgb(_encode(inks, "JPEG", quality=95))[4, 4].tolist() == pytest.approx(RED, abs=4)
+    assert decode_rgb(encode(inks, "JPEG", quality=95))[4, 4].tolist() == pytest.approx(RED, abs=4)
 
 
 def test_ycck_is_turned_to_inks_first() -> None:
@@ -121,19 +94,19 @@ def test_ycck_is_turned_to_inks_first() -> None:
 
 def test_16_bit_grey_png_keeps_its_high_byte() -> None:
     values = np.array([[0, 255, 256, 0x7FFF, 0x8000, 0xFFFF]], np.uint16)
-    assert decode_rgb(_png16(values))[0, :, 0].tolist() == [0, 0, 1, 127, 128, 255]
+    assert decode_rgb(png16(values))[0, :, 0].tolist() == [0, 0, 1, 127, 128, 255]
 
 
 def test_palette_png_shows_the_colours_of_its_palette() -> None:
     image = Image.new("P", (3, 1))
     image.putpalette([*RED, *COLOUR, 1, 2, 3])
     image.putdata([2, 0, 1])
-    assert decode_rgb(_encode(image, "PNG"))[0].tolist() == [[1, 2, 3], list(RED), list(COLOUR)]
+    assert decode_rgb(encode(image, "PNG"))[0].tolist() == [[1, 2, 3], list(RED), list(COLOUR)]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1)])
 def test_thin_image_keeps_its_shape_and_its_values(size: tuple[int, int]) -> None:
-    data = _encode(Image.new("RGB", size, COLOUR), "JPEG", quality=95)
+    data = encode(Image.new("RGB", size, COLOUR), "JPEG", quality=95)
     image = decode_rgb(data)
     assert image.shape == (size[1], size[0], 3) and np.abs(image.astype(int) - COLOUR).max() <= 4
 
@@ -141,7 +114,7 @@ def test_thin_image_keeps_its_shape_and_its_values(size: tuple[int, int]) -> Non
 def test_exif_orientation_is_ignored() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned
-    data = _encode(Image.fromarray(NOISE), "JPEG", exif=exif)
+    data = encode(Image.fromarray(NOISE), "JPEG", exif=exif)
     np.testing.assert_array_equal(decode_rgb(data), _by_pillow(_noise_jpeg()))
 
 
@@ -156,8 +129,8 @@ def test_exif_orientation_is_ignored() -> None:
 )
 @pytest.mark.parametrize("mode", ["RGB", "CMYK"])
 def test_damaged_metadata_neither_warns_nor_fails(mode: str, marker: int, content: bytes) -> None:
-    data = _encode(Image.fromarray(NOISE).convert(mode), "JPEG")
-    np.testing.assert_array_equal(decode_rgb(_with_segment(data, marker, content)), _by_pillow(data))
+    data = encode(Image.fromarray(NOISE).convert(mode), "JPEG")
+    np.testing.assert_array_equal(decode_rgb(with_segment(data, marker, content)), _by_pillow(data))
 
 
 @st.composite
@@ -181,7 +154,7 @@ def _jpegs(draw: st.DrawFn) -> bytes:
             },
         )
     )
-    return _encode(
+    return encode(
         noise.resize((width, height)).convert(draw(st.sampled_from(["RGB", "RGB", "L"]))), "JPEG", **options
     )
 
@@ -199,15 +172,15 @@ def _short_frame(data: bytes) -> bytes:
 
 
 UNUSUAL = {
-    "cmyk": _encode(_plain("CMYK"), "JPEG"),
-    "rgb": _with_segment(_noise_jpeg(), 0xEE, b"Adobe\0d\0\0\0\0\0"),
-    "rgb by ids": _encode(_plain(), "JPEG", keep_rgb=True).replace(b"\xff\xee", b"\xff\xef", 1),
+    "cmyk": encode(_plain("CMYK"), "JPEG"),
+    "rgb": with_segment(_noise_jpeg(), 0xEE, b"Adobe\0d\0\0\0\0\0"),
+    "rgb by ids": encode(_plain(), "JPEG", keep_rgb=True).replace(b"\xff\xee", b"\xff\xef", 1),
     "arithmetic": _noise_jpeg().replace(b"\xff\xc0", b"\xff\xc9", 1),
     "12 bits": _noise_jpeg().replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c", 1),
     "short frame": _short_frame(_noise_jpeg()),
-    "two frames": _with_segment(_noise_jpeg(), 0xC0, b"\x08\0\x28\0\x34\1\1\x11\0"),
-    "short JFIF": _with_segment(_noise_jpeg(), 0xE0, b"JFIF\0"),
-    "number of lines": _with_segment(_noise_jpeg(), 0xDC, b"\0\x28"),
+    "two frames": with_segment(_noise_jpeg(), 0xC0, b"\x08\0\x28\0\x34\1\1\x11\0"),
+    "short JFIF": with_segment(_noise_jpeg(), 0xE0, b"JFIF\0"),
+    "number of lines": with_segment(_noise_jpeg(), 0xDC, b"\0\x28"),
 }
 
 
@@ -254,7 +227,7 @@ def _decode_or_refuse(data: bytes) -> object:
 def test_damaged_jpeg_is_judged_alike_by_both_decoders(
     way: dict[str, object], changes: list[tuple[int, bytes, int]]
 ) -> None:
-    damaged = bytearray(_encode(Image.fromarray(NOISE[:16, :16]), "JPEG", **way))
+    damaged = bytearray(encode(Image.fromarray(NOISE[:16, :16]), "JPEG", **way))
     for place, content, width in changes:
         damaged[place : place + width] = content
     with pytest.MonkeyPatch.context() as patch:
@@ -268,7 +241,7 @@ def test_damaged_jpeg_is_judged_alike_by_both_decoders(
 @pytest.mark.parametrize("seed", [1, 4])
 def test_jpeg_cut_anywhere_is_refused_unless_every_pixel_is_there(seed: int, way: dict[str, object]) -> None:
     noise = np.random.default_rng(seed).integers(0, 256, (16, 20, 3), np.uint8)
-    data = _encode(Image.fromarray(noise), "JPEG", **way)
+    data = encode(Image.fromarray(noise), "JPEG", **way)
     whole, decoded = decode_rgb(data), []
     for num in range(len(data)):
         try:
@@ -303,7 +276,7 @@ def test_foreign_bytes_in_front_of_the_end_change_no_pixel_and_are_told_of() -> 
 
 
 def test_no_warning_is_made_up_for_an_unusual_file() -> None:
-    for data in (_encode(_plain("CMYK"), "JPEG"), _encode(_plain(), "PNG"), gzip.compress(_noise_jpeg())):
+    for data in (encode(_plain("CMYK"), "JPEG"), encode(_plain(), "PNG"), gzip.compress(_noise_jpeg())):
         assert decode_image(data).warning is None
 
 
@@ -312,7 +285,7 @@ def test_pixels_lie_in_the_room_if_they_fit() -> None:
     first = decode_rgb(data, room)
     np.testing.assert_array_equal(first, room.reshape(40, 52, 3))
     np.testing.assert_array_equal(first, _by_pillow(data))
-    decode_rgb(_encode(Image.new("RGB", (52, 40)), "JPEG"), room)
+    decode_rgb(encode(Image.new("RGB", (52, 40)), "JPEG"), room)
     assert not first.any()  # overwritten, as agreed
     small = np.zeros(40 * 52 * 3 - 1, np.uint8)
     np.testing.assert_array_equal(decode_rgb(data, small), _by_pillow(data))
@@ -343,7 +316,7 @@ def test_floating_point_pixels_are_refused() -> None:
 
 def test_truncated_gzip_is_refused() -> None:
     with pytest.raises(DecodeError, match="damaged gzip"):
-        decode_rgb(gzip.compress(_encode(_plain(), "JPEG"))[:-12])
+        decode_rgb(gzip.compress(encode(_plain(), "JPEG"))[:-12])
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>not found</html>", b"\xff\xd8\xff", b"\0" * 500])
@@ -358,18 +331,18 @@ def test_no_image_is_refused_with_the_same_words_each_time(data: bytes) -> None:
 
 def test_format_without_a_place_among_photographs_is_refused() -> None:
     with pytest.raises(DecodeError, match="known format"):
-        decode_rgb(_encode(_plain(), "TIFF"))
+        decode_rgb(encode(_plain(), "TIFF"))
 
 
 def test_enormous_image_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "MAX_PIXELS", 95)
     with pytest.raises(DecodeError) as caught:
-        decode_rgb(_encode(_plain(), "PNG"))
+        decode_rgb(encode(_plain(), "PNG"))
     assert caught.value.reason == "12x8 is more than 95 pixels"
 
 
 def _flat_png(side: int) -> bytes:
-    return _encode(Image.new("L", (side, side)), "PNG", optimize=True)
+    return encode(Image.new("L", (side, side)), "PNG", optimize=True)
 
 
 def test_large_flat_image_is_refused_by_its_ratio_and_a_small_one_is_not(
@@ -380,7 +353,7 @@ def test_large_flat_image_is_refused_by_its_ratio_and_a_small_one_is_not(
     assert decode_rgb(small).shape == (256, 256, 3)
     with pytest.raises(DecodeError, match="257x257 in .* bytes is more than 256 pixels per byte"):
         decode_rgb(large)
-    noise = _encode(Image.fromarray(np.resize(NOISE, (257, 257, 3))), "PNG")
+    noise = encode(Image.fromarray(np.resize(NOISE, (257, 257, 3))), "PNG")
     assert decode_rgb(noise).shape == (257, 257, 3)
     with pytest.raises(DecodeError, match="pixels per byte"):
         decode_rgb(gzip.compress(b"P5 257 257 255\n" + bytes(257 * 257)))  # a gzip by its own bytes
@@ -404,7 +377,7 @@ def test_many_scans_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "MAX_PIXELS_OF_SCANS", num_scans * 40 * 52)
     assert decode_rgb(data).shape == (40, 52, 3)
     monkeypatch.setattr(decode, "MAX_PIXELS_OF_SCANS", num_scans * 40 * 52 - 1)
-    for content in (data, _with_segment(data, 0xEE, b"Adobe\0d\0\0\0\0\0")):  # by either decoder
+    for content in (data, with_segment(data, 0xEE, b"Adobe\0d\0\0\0\0\0")):  # by either decoder
         with pytest.raises(DecodeError, match=f"{num_scans} scans of 2,080 pixels are too much work"):
             decode_rgb(content)
 
@@ -416,8 +389,8 @@ def test_large_image_is_converted_band_by_band(monkeypatch: pytest.MonkeyPatch) 
     convert = decode._to_rgb
     monkeypatch.setattr(decode, "_to_rgb", lambda band: (heights.append(band.height), convert(band))[1])
     monkeypatch.setattr(decode, "BAND_PIXELS", 52 * 7)
-    np.testing.assert_array_equal(decode_rgb(_encode(inks, "JPEG")), _by_pillow(_encode(inks, "JPEG")))
-    np.testing.assert_array_equal(decode_rgb(_png16(values))[:, :, 1], values >> 8)
+    np.testing.assert_array_equal(decode_rgb(encode(inks, "JPEG")), _by_pillow(encode(inks, "JPEG")))
+    np.testing.assert_array_equal(decode_rgb(png16(values))[:, :, 1], values >> 8)
     assert heights == 2 * [7, 7, 7, 7, 7, 5]
 
 
@@ -425,7 +398,7 @@ def test_text_bomb_in_a_png_is_refused() -> None:
     text = zlib.compress(bytes(1 << 21))
     chunk = b"zTXtkey\0\0" + text
     bomb = struct.pack(">I", len(text) + 5) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    data = _encode(_plain(), "PNG")
+    data = encode(_plain(), "PNG")
     with pytest.raises(DecodeError, match="too large"):
         decode_rgb(data[:33] + bomb + data[33:])
 

@@ -112,6 +112,22 @@ def test_scans_of_a_progressive_jpeg_are_followed_to_its_end() -> None:
     assert jpeg.list_scans(PROGRESSIVE[:-2]) == (scans, None)
     for start in (0, 2, 30):
         assert jpeg.list_scans(PROGRESSIVE[:start])[1] is None
+    for cut in (b"\xff\xe1", b"\xff\xe1\0", b"\xff\xe1\0\0", b"\xff\xda\0\x08\1"):
+        assert jpeg.list_scans(JPEG[:-2] + cut)[1] is None
+
+
+def test_scans_that_are_cut_or_make_no_sense_are_left_to_the_decoder() -> None:
+    last = PROGRESSIVE.rindex(b"\xff\xda")
+    assert find_kinds(PROGRESSIVE[:last], "x.JPEG") == {"progressive"}
+    assert find_kinds(PROGRESSIVE[:last] + b"\xff\xda\0\3\1" + b"\xff\xd9", "x") == {
+        "progressive",
+        "missing_scans",
+    }
+
+
+def test_header_is_read_behind_filling() -> None:
+    data = ODD["cmyk.JPEG"][0]
+    assert inspect_image(data[:2] + b"\xff\xff" + data[2:], "x.JPEG").kinds == ["cmyk", "adobe_inverted"]
 
 
 def test_thin_and_tiny_begin_where_they_are_said_to() -> None:

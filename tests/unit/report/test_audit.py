@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,7 +66,7 @@ def _tally(*frames: pd.DataFrame) -> Tally:
     return tally
 
 
-def _summary(tally: Tally, same: pd.DataFrame = NO_SAME, others: tuple[str, ...] = ()) -> dict[str, object]:
+def _summary(tally: Tally, same: pd.DataFrame = NO_SAME, others: tuple[str, ...] = ()) -> dict[str, Any]:
     splits = {"train": SplitCount(4, None), "val": SplitCount(1, None), "test": SplitCount(1, "no labels")}
     inventory = Inventory("own", "folder", [], SYNSETS, splits)
     columns = {"width": np.array([500, 100, 255, 256], np.int32), "mean_r": np.array([0.5, 1.0], np.float32)}
@@ -133,6 +135,10 @@ def _same(*rows: tuple[str, str, str, str, str | None]) -> pd.DataFrame:
 
 BEE, COW = "n00000020", "n00000030"
 SAME = _same(
+    ("p0", "own", "val", "h", "bee"),
+    ("p0", "own", "val", "i", "bee"),
+    ("p0", "own", "test", "j", None),
+    ("p0", "own", "test", "k", None),
     ("p1", "own", "train", "a", "ant"),
     ("p1", "own", "train", "b", "ant"),
     ("p1", "own", "val", "e", "bee"),
@@ -156,7 +162,10 @@ def test_places_are_compared_two_by_two() -> None:
         ("train", "test", 1, 2, 0),  # no label disagrees with none
         ("train", "other/train", 1, 2, 0),
         ("train", "other/val", 1, 2, 1),
+        ("val", "val", 1, 2, 0),
+        ("val", "test", 1, 4, 0),
         ("val", "other/val", 1, 2, 0),  # nor one that is no wnid with another set's
+        ("test", "test", 1, 2, 0),
         ("test", "other/train", 1, 2, 0),
         ("test", "other/val", 1, 2, 0),
     ]
@@ -180,20 +189,22 @@ def test_leaks_and_other_labels_need_attention() -> None:
         "1 picture in both train and test",
         "1 picture in both train and other/val",
         "1 picture in both train and other/val, with other labels",
+        "1 picture in both val and test",
         "1 picture in both test and other/train",
     ]
     lines = render(summary).splitlines()
     assert (
-        lines[-1] == "own: 8 findings need attention"
+        lines[-1] == "own: 9 findings need attention"
         and lines[-2] == "- 1 picture in both test and other/train"
     )
 
 
 def test_first_groups_are_those_whose_labels_disagree() -> None:
-    groups = _summary(_tally(FIRST), SAME)["same_pixels"]["first"]  # type: ignore[index]
+    groups = _summary(_tally(FIRST), SAME)["same_pixels"]["first"]
     assert [(group["pixels"], group["labels_disagree"]) for group in groups] == [
         ("p1", True),
         ("p2", True),
+        ("p0", False),
         ("p3", False),
     ]
     assert groups[0]["images"][2] == {"image": "own/val/e", "wnid": "bee"}

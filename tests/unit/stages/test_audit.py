@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import tarfile
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 from PIL import Image
 
 from alexnet import cli, params, paths
+from alexnet.data import images
 from alexnet.data.decode import decode_rgb, hash_pixels
 from alexnet.data.inventory import SPLITS
 from alexnet.data.sources import FallDataset, IlsvrcDataset
 from alexnet.errors import UserError
+from alexnet.report.sheet import Picture, draw_sheet
 from alexnet.stages import audit, source
 from tests.unit.data.made_archives import jpeg, write_class_folders
 from tests.unit.data.odd_files import JPEG, ODD, encode
@@ -183,6 +186,13 @@ def test_text_tells_the_same(audited: tuple[Path, str]) -> None:
     assert lines[-1].startswith("ilsvrc2012: ") and lines[-1].endswith("findings need attention")
 
 
+def test_sizes_are_distributed(audited: tuple[Path, str]) -> None:
+    quantiles = _summary(audited[0] / "ilsvrc2012")["quantiles"]
+    ends = {name: (values[0], values[-1]) for name, values in quantiles.items()}
+    assert (ends["width"], ends["height"], ends["shorter_side"]) == ((1, 200), (31, 40), (1, 40))
+    assert ends["bytes"][0] == 0
+
+
 def test_sheet_shows_the_oddest(audited: tuple[Path, str]) -> None:
     with Image.open(audited[0] / "ilsvrc2012/oddest.png") as sheet:
         assert sheet.format == "PNG" and sheet.width > 1000 and sheet.height > 1000
@@ -209,12 +219,35 @@ def test_other_data_sets_are_compared_with(audited: tuple[Path, str], contest: P
         audit.run("ilsvrc2012", audit.Folders(contest, folders.audits, tmp_path / "more"), workers=1)
 
 
-def test_damaged_audit_of_the_set_itself_does_not_hinder_a_new_one(contest: Path, tmp_path: Path) -> None:
+def test_damaged_audit_of_the_set_itself_does_not_hinder_a_new_one(
+    contest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folders = _folders(contest, tmp_path)
     (folders.audits / "ilsvrc2012").mkdir(parents=True)
     (folders.audits / "ilsvrc2012/images.parquet").write_text("damaged")
+    shown: list[Picture] = []
+    monkeypatch.setattr(
+        audit, "draw_sheet", lambda title, pictures: shown.extend(pictures) or draw_sheet(title, [])
+    )
     audit.run("ilsvrc2012", folders, workers=1)
     assert _summary(folders.audits / "ilsvrc2012")["same_pixels"]["compared_with"] == []
+    captions = {picture.title: list(picture.caption) for picture in shown}
+    assert captions["unreadable"] == ["test: ILSVRC2012_test_00000003.JPEG", "no label", "the file is empty"]
+    assert captions["unreadable, truncated"][:2] == ["val: ILSVRC2012_val_00000003.JPEG", "ant"]
+    number = [name for name in ODD if name.endswith(".JPEG")].index("damaged_exif.JPEG")
+    key = f"n00000010/n00000010_{7 * number**2 + 3}.JPEG"
+    size = len(ODD["damaged_exif.JPEG"][0])
+    assert captions["damaged_exif"] == [f"train: {key}", "ant", f"60 x 40, {size} bytes"]
+
+
+def test_file_too_large_to_be_an_image_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_class_folders(tmp_path / "in")
+    (folder / "bee/large.JPEG").write_bytes(bytes(9000))
+    folders = _folders(_source_folder(folder), tmp_path)
+    monkeypatch.setattr(images, "MAX_BYTES", 8999)
+    text = audit.run("fall2011", folders, workers=1)
+    assert "  1 x a file of 9,000 bytes, more than 8,999\n" in text
+    assert "fall2011: 1 finding needs attention\n" in text
 
 
 def test_result_depends_neither_on_workers_nor_on_interruptions(
@@ -233,7 +266,7 @@ def test_result_depends_neither_on_workers_nor_on_interruptions(
     inspect = audit.inspect_part
 
     def inspect_or_die(task: audit.Task) -> audit.Done:
-        if len(inspected) == 3:
+        if len(inspected) in (3, 12):
             inspected.append(0)
             raise KeyboardInterrupt
         inspected.append(len(task.places))
@@ -249,15 +282,37 @@ def test_result_depends_neither_on_workers_nor_on_interruptions(
     assert "audit ilsvrc2012: going on after 15 images" in capsys.readouterr().err
     assert sum(inspected) == len(ODD_FILES) + 12 and _bytes_of(killed.audits / "ilsvrc2012") == expected
     assert not killed.unfinished.exists()
+    while len(inspected) < 11:
+        inspected.append(0)
+    with pytest.raises(KeyboardInterrupt):
+        audit.run("ilsvrc2012", killed, workers=1)
+    other = _folders(_source_folder(write_class_folders(tmp_path / "in")), tmp_path, "killed")
+    audit.run(
+        "ilsvrc2012", other, workers=1
+    )  # the same name, but other images: nothing of them is taken over
+    rows = pq.read_table(other.audits / "ilsvrc2012/images.parquet")
+    assert sorted(rows["key"].to_pylist()) == [
+        f"{name}/{n}.JPEG" for name in ("ant", "bee") for n in range(3)
+    ]
 
 
-def test_archive_that_is_gone_is_an_error_and_the_earlier_audit_stays(tmp_path: Path) -> None:
+def test_earlier_audit_stays_when_a_new_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_class_folders(tmp_path / "in")
     folders = _folders(_source_folder(folder), tmp_path)
     audit.run("fall2011", folders, workers=1)
     before = _bytes_of(folders.audits / "fall2011")
-    (folder / "bee/2.JPEG").unlink()
+    (folder / "bee/2.JPEG").rename(tmp_path / "away")
     with pytest.raises(UserError, match="bee/2.JPEG.*run source again"):
+        audit.run("fall2011", folders, workers=1)
+    (tmp_path / "away").rename(folder / "bee/2.JPEG")
+
+    def fill_disk(title: str, pictures: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    (folder / "ant/more.JPEG").write_bytes(jpeg(99))
+    _source_folder(folder)
+    monkeypatch.setattr(audit, "draw_sheet", fill_disk)
+    with pytest.raises(UserError, match="audits/fall2011: no space is left"):
         audit.run("fall2011", folders, workers=1)
     assert _bytes_of(folders.audits / "fall2011") == before
     assert [path.name for path in folders.audits.iterdir()] == ["fall2011"]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from alexnet.core.protocol import PredictParams
+from alexnet.data import reading
 from alexnet.data.checkpoint import FILE, Checkpoints, find_differences
 from alexnet.data.predictions import read_predictions
 from alexnet.data.weights import Entry, open_tensors, read_network, read_tensors, write_stream, write_tensors
@@ -137,6 +138,18 @@ def test_a_killed_training_goes_on_to_the_same_bits(project, monkeypatch, update
     resumed = run(project, "whole")
     assert (resumed / "weights.safetensors").read_bytes() == whole
     pd.testing.assert_frame_equal(pd.read_csv(resumed / "history.csv").drop(columns=TIMED), history)
+
+
+@pytest.mark.parametrize("quality", [None, 90])
+def test_who_reads_and_from_where_does_not_change_a_bit(tmp_path, monkeypatch, quality):
+    project = make_project(tmp_path, quality=quality)
+    weights, predictions = [], []
+    for readers, memory in ((1, None), (0, None), (3, None), (2, 0)):
+        monkeypatch.setattr(reading, "available_memory", lambda memory=memory: memory)
+        folder = run(project, setup=train.Setup("cpu", 1, readers=readers))
+        weights.append((folder / "weights.safetensors").read_bytes())
+        predictions.append(predicted(project, "val", readers=readers).ten.top_probs.tobytes())
+    assert len(set(weights)) == len(set(predictions)) == 1
 
 
 @pytest.mark.parametrize("by", ["paper", "code2012"])
@@ -384,12 +397,12 @@ def test_a_file_of_tensors_that_fails_on_the_way_is_not_there(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def predicted(project, split, batch=5, keep=1000, features=None):
+def predicted(project, split, batch=5, keep=1000, features=None, readers=1):
     folder = run(project) if not (project / "net").exists() else project / "net"
     output = project / f"{split}.parquet"
     predict.run(
         "net", split, PredictParams(batch=batch, store_probs_up_to=keep), "made", project / "data", project / "stats",
-        folder / "weights.safetensors", output, device_name="cpu", threads=1, features=features,
+        folder / "weights.safetensors", output, device_name="cpu", threads=1, readers=readers, features=features,
     )  # fmt: skip
     return read_predictions(output)
 
