@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alexnet import cli_tools, paths
+from alexnet import paths
 from alexnet.errors import UserError
 from alexnet.launch import joined, launch, report
 
@@ -64,11 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     ):
         add(name, command, text).add_argument("dataset", help="a data set of params.yaml")
     add("train", _train, "train a member").add_argument("member", help="a member of params.yaml")
-    ablate = add("ablate", _ablate, "train and predict the nets of an ablation")
-    ablate.add_argument("ablation", help="an entry of `ablations` in params.yaml")
-    ablate.add_argument(
-        "--seed", type=int, help=argparse.SUPPRESS
-    )  # of the net that these processes train together
     predict = add("predict", _predict, "predict a split with a member: ten views and the centre view")
     predict.add_argument("member", help="a member of params.yaml")
     predict.add_argument("split", choices=("val", "test"))
@@ -93,14 +88,14 @@ def _parser() -> argparse.ArgumentParser:
         "--full", action="store_true", help="at the paper's size, whatever network.size says"
     )
     describe.add_argument("--json", action="store_true", help="as JSON")
-    claims = add(
-        "claims", _claims, "judge each claim of the paper; say what each ablation and switch is worth"
+    doctor = add(
+        "doctor",
+        _doctor,
+        "say whether training a member here waits for images or for the device, and what to do",
     )
-    claims.add_argument(
-        "--show", action="store_true", help="print the verdicts as they are in results/, in percent, instead"
-    )
-    add("metrics", _metrics, "collect every number into results/metrics.json")
-    cli_tools.register(add)
+    doctor.add_argument("member", help="a member of params.yaml")
+    doctor.add_argument("--seconds", type=float, default=10, help="of each of four measurements")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
     return parser
 
 
@@ -220,24 +215,6 @@ def _train(options: argparse.Namespace) -> None:
         )
 
 
-def _ablate(options: argparse.Namespace) -> None:
-    from alexnet import params
-    from alexnet.machine import plan_training, read_machine, usable_gpus
-
-    loaded, machine, name = params.load(), read_machine(), options.ablation
-    line = params.ablation_of(loaded, name)
-    plan = plan_training(machine, len(usable_gpus()), loaded.variant(line.variant).columns, joined())
-    with _devices(f"ablate {name}", plan) as claimed:
-        _pin_threads(machine.threads)
-        from alexnet.ablation import Ablation
-
-        ablation = Ablation(name, loaded, machine, plan)
-        if joined() is not None:
-            ablation.train(options.seed)
-        elif code := ablation.run(claimed.cores):
-            sys.exit(code)
-
-
 @contextlib.contextmanager
 def _devices(what: str, plan: Plan) -> Iterator[Claim]:
     """The devices of a plan, claimed unless who started this process did so."""
@@ -315,31 +292,31 @@ def _describe(options: argparse.Namespace) -> None:
     print(render(described, title, (options.protocol, options.against)), end="")
 
 
-def _claims(options: argparse.Namespace) -> None:
-    from alexnet import params
-    from alexnet.core.layers import FULL_CROP_PX, FULL_SIZE
-    from alexnet.stages import claims
+def _doctor(options: argparse.Namespace) -> None:
+    import json
 
-    output = paths.table_file("claims")
-    if options.show:
-        print(claims.render(output), end="")
-        return
-    loaded = params.load()
-    is_full_size = loaded.network.size == FULL_SIZE and loaded.protocol(params.DEFAULT).crop == FULL_CROP_PX
-    lines = claims.Lines(
-        loaded.members,
-        loaded.ablations,
-        loaded.protocols,
-        loaded.left_out,
-        {name: params.dataset_of(loaded, name).source.kind for name in loaded.datasets.names()},
-        is_full_size,
-    )
-    claims.run(
-        lines,
-        loaded.tables,
-        claims.Inputs(paths.CLAIMS, paths.PREDICTIONS, paths.MODELS, paths.ABLATIONS, paths.RELU_TANH),
-        claims.Outputs(output, paths.table_file("ablations"), paths.table_file("protocols")),
-    )
+    from alexnet import params
+    from alexnet.machine import plan_prediction, plan_training, read_machine, usable_gpus
+
+    loaded, machine, name = params.load(), read_machine(), options.member
+    member, network = params.member_of(loaded, name), loaded.network_of(name)
+    plan = plan_prediction(machine, len(usable_gpus()))  # one device, whatever trains it
+    training = plan_training(machine, len(usable_gpus()), network.columns)
+    notes = () if training.processes == 1 else (
+        f"measured in one process; {training.processes} train it ({training.mode}), and each reads for itself",
+    )  # fmt: skip
+    with _devices(f"doctor {name}", plan):
+        _pin_threads(machine.threads)
+        from alexnet.report import diagnosis
+        from alexnet.stages import doctor
+
+        found = doctor.run(
+            name, member.data, member.seed, network, loaded.protocol_of(name),
+            paths.data_folder(member.data), paths.stats_folder(member.data),
+            doctor.Setup(plan.device, machine.threads, machine.readers, machine.compile, machine.channels_last),
+            options.seconds,
+        )  # fmt: skip
+    print(json.dumps(diagnosis.as_data(found)) if options.json else diagnosis.render(found, notes), end="")
 
 
 def _metrics(_: argparse.Namespace) -> None:

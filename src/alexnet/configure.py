@@ -172,7 +172,6 @@ def leave_out(document: CommentedMap, given: set[str]) -> None:
         )
     document["left_out"] = _flow(reasons)
     _remove_members(document["members"], set(reasons))
-    _remove_ablations(document, set(reasons))
 
 
 def _remove_members(members: CommentedMap, left_out: set[str]) -> None:
@@ -182,14 +181,6 @@ def _remove_members(members: CommentedMap, left_out: set[str]) -> None:
         for name in removed:
             del members[name]
         removed = {name for name, member in members.items() if member.get("start") in removed}
-
-
-def _remove_ablations(document: CommentedMap, left_out: set[str]) -> None:
-    """Removes ablations of these data sets, and those that no member is left to compare with."""
-    groups = {member["group"] for member in document["members"].values()}
-    for name, line in list(document["ablations"].items()):
-        if line["data"] in left_out or line["base"] not in groups:
-            del document["ablations"][name]
 
 
 def render(profile: str, document: CommentedMap) -> str:
@@ -225,9 +216,6 @@ def remove_left_overs(checked: params.AllParams) -> None:
     for folder in paths.PREDICTIONS.glob("*/*/"):
         member = checked.members.get(folder.name)
         if folder.is_dir() and (member is None or member.data != folder.parent.name):
-            shutil.rmtree(folder)
-    for folder in paths.ABLATIONS.glob("*/"):
-        if folder.is_dir() and folder.name not in checked.ablations:
             shutil.rmtree(folder)
 
 

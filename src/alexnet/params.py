@@ -9,10 +9,10 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from alexnet import paths
 from alexnet.core.intervals import TableParams
@@ -52,24 +52,6 @@ class MemberParams(Params):
     start: Name
 
 
-class AblationParams(Params):
-    """One entry of `ablations`: nets that differ from those of a group, a net for each seed, compared on a split."""
-
-    base: str
-    data: Name
-    split: Literal["val", "test"]
-    variant: Name
-    protocol: Name
-    overrides: dict[str, Any]
-    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=1 << 63)]], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _check_seeds(self) -> AblationParams:
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds must differ from each other")
-        return self
-
-
 class AllParams(Params):
     """params.yaml."""
 
@@ -81,7 +63,6 @@ class AllParams(Params):
     variants: dict[Name, dict[str, Any]]
     protocols: dict[Name, dict[str, Any]]
     members: dict[Name, MemberParams]
-    ablations: dict[Name, AblationParams]
     predict: PredictParams
     tables: TableParams
 
@@ -111,15 +92,9 @@ class AllParams(Params):
 
     def protocol_of(self, member: str) -> ProtocolParams:
         """The protocol a member is trained by: the named one with its own overrides."""
-        return self._override(self.members[member], f"members.{member}.overrides")
-
-    def protocol_of_ablation(self, name: str) -> ProtocolParams:
-        """The protocol an ablation's nets are trained by."""
-        return self._override(self.ablations[name], f"ablations.{name}.overrides")
-
-    def _override(self, line: MemberParams | AblationParams, where: str) -> ProtocolParams:
+        line = self.members[member]
         joined = join(self.protocol(line.protocol).model_dump(mode="json"), line.overrides)
-        return _parse(ProtocolParams, joined, where)
+        return _parse(ProtocolParams, joined, f"members.{member}.overrides")
 
 
 def at_full_size(
@@ -151,8 +126,6 @@ def check(data: object) -> AllParams:
         params.variant(name)
     for name in params.members:
         _check_member(params, name)
-    for name in params.ablations:
-        _check_ablation(params, name)
     return params
 
 
@@ -167,12 +140,6 @@ def member_of(params: AllParams, name: str) -> MemberParams:
     """A member's line. Raises UserError if there is none."""
     _expect(name, params.members, f"members, asked for {name}")
     return params.members[name]
-
-
-def ablation_of(params: AllParams, name: str) -> AblationParams:
-    """An ablation's entry. Raises UserError if there is none."""
-    _expect(name, params.ablations, f"ablations, asked for {name}")
-    return params.ablations[name]
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -217,37 +184,18 @@ def _check_member(params: AllParams, name: str) -> None:
                 fix=f"Let one of them start from {SCRATCH}.",
             )  # fmt: skip
         seen.append(start)
-    _check_fit(params, params.protocol_of(name), member, f"member {name}")
-
-
-def _check_ablation(params: AllParams, name: str) -> None:
-    """What an entry of `ablations` says of other sections must be there, and fit."""
-    line, where = params.ablations[name], f"ablations.{name}"
-    _expect(line.variant, params.variants, f"{where}.variant")
-    _expect(line.protocol, params.protocols, f"{where}.protocol")
-    _expect(line.data, params.datasets.names(), f"{where}.data", params.left_out.get(line.data, ""))
-    _expect(
-        line.base, list(dict.fromkeys(member.group for member in params.members.values())), f"{where}.base"
-    )
-    _check_fit(params, params.protocol_of_ablation(name), line, f"ablation {name}")
-
-
-def _check_fit(
-    params: AllParams, protocol: ProtocolParams, line: MemberParams | AblationParams, what: str
-) -> None:
-    """Crop, network and prepared images must fit each other."""
-    network = params.variant(line.variant)
+    protocol, network = params.protocol_of(name), params.network_of(name)
     try:
         side = input_side(network, protocol, protocol.crop)
         plan_layers(network, protocol, 1000, protocol.crop)
     except ValueError as error:
         raise UserError(
-            f"params.yaml: variants.{line.variant}", f"makes no network for crops of {protocol.crop}: {error}",
+            f"params.yaml: variants.{member.variant}", f"makes no network for crops of {protocol.crop}: {error}",
             fix="Change network.size or the layer's numbers.",
         ) from None  # fmt: skip
     if side > params.prepare.resize:
         raise UserError(
-            f"params.yaml: protocols.{line.protocol}.crop", f"{what} crops more than there is",
+            f"params.yaml: protocols.{member.protocol}.crop", f"member {name} crops more than there is",
             found=side, expected=f"at most prepare.resize, {params.prepare.resize}",
             fix="Lower crop, or raise prepare.resize.",
         )  # fmt: skip

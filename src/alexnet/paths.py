@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
-CLAIMS = Path("claims.yaml")
 MACHINE = Path("machine.yaml")
 INPUTS = Path("inputs")
 WORK = Path("work")
@@ -15,9 +14,6 @@ CHECKPOINTS = Path(".ckpt")
 CHECKED = WORK / "checked"
 HELD_OUT = WORK / "held_out"
 PREDICTIONS = WORK / "predictions"
-MODELS = WORK / "models"
-ABLATIONS = WORK / "ablations"
-RELU_TANH = WORK / "relu_tanh"
 AUDITS = WORK / "audits"
 
 
@@ -74,16 +70,6 @@ def record_file(member: str) -> Path:
 def history_file(member: str) -> Path:
     """A row per epoch of a member's training."""
     return WORK / "models" / member / "history.csv"
-
-
-def ablation_folder(name: str) -> Path:
-    """The nets of an ablation, a folder for each seed: weights, record, history and predictions."""
-    return ABLATIONS / name
-
-
-def unfinished_ablation(name: str) -> Path:
-    """The same while it is being made, outside the output: what is finished is not made again."""
-    return WORK / "unfinished" / "ablations" / name
 
 
 def predictions_file(dataset: str, member: str, split: str) -> Path:

@@ -68,8 +68,9 @@ def _work(pipe: Connection, seed: int, photos: Path | None) -> None:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MORE_MEMORY, resource.RLIM_INFINITY))
         while (case := pipe.recv()) is not None:
+            kind, number = case
             try:
-                pipe.send((run_case(*case, seed, room), ""))
+                pipe.send((run_case(kind, number, seed, room), ""))
             except Exception:
                 pipe.send((None, traceback.format_exc()))
 

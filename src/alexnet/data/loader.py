@@ -27,7 +27,10 @@ from alexnet.data.reading import Request as Request
 from alexnet.data.shards import PreparedSplit
 
 SPARE_SLOTS = 2  # beside those being filled: one with whoever computes, one ready for it
-AHEAD_BYTES = 1 << 26  # announced beyond the batches that are being filled
+AHEAD_BATCHES, AHEAD_BYTES = (
+    8,
+    1 << 26,
+)  # at most so many are announced beyond the batches that are being filled
 
 
 class Loader:
@@ -61,6 +64,11 @@ class Loader:
         self._end = weakref.finalize(self, _end, self._line, threads)
         for thread in threads:
             thread.start()
+
+    @property
+    def most_ahead(self) -> int:
+        """How many batches at most have been begun or announced beyond the last that was taken."""
+        return self._line.slots + AHEAD_BATCHES
 
     def __enter__(self) -> Loader:
         return self
@@ -144,7 +152,8 @@ class _Line:
         self.source, self.device = source, device
         self._requests = requests
         self._condition = threading.Condition()
-        self._free = [_Slot(device) for _ in range(threads + SPARE_SLOTS if threads else 1)]
+        self.slots = threads + SPARE_SLOTS if threads else 1
+        self._free = [_Slot(device) for _ in range(self.slots)]
         self._done: dict[int, _Task | BaseException] = {}
         self._turn = threading.Lock()  # of who takes the next request
         self._coming: deque[_Task] = deque()
@@ -188,7 +197,7 @@ class _Line:
 
     def _look_ahead(self, reader: Reader) -> None:
         """Makes the requests of the next batches, and announces their images if they are likely to be on the disk."""
-        while not self._is_exhausted and (not self._coming or self._count_bytes() < AHEAD_BYTES):
+        while not self._is_exhausted and self._wants_more():
             try:
                 request = next(self._requests)
                 self.source.split.locate(request.indices)  # raises IndexError
@@ -203,9 +212,12 @@ class _Line:
                 reader.announce(task.request)
                 task.is_announced = True
 
-    def _count_bytes(self) -> int:
-        """Bytes that are wanted of the images that come next."""
-        return sum(self.source.count_bytes(task.request) for task in self._coming)
+    def _wants_more(self) -> bool:
+        """Whether so little comes next that a further request is to be made."""
+        if not self._coming:
+            return True
+        wanted = sum(self.source.count_bytes(task.request) for task in self._coming)
+        return len(self._coming) < AHEAD_BATCHES and wanted < AHEAD_BYTES
 
     def finish(self, task: _Task, error: BaseException | None = None) -> None:
         """Hands in a task that is done, or the error that ended it."""

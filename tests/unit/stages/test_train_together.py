@@ -62,9 +62,7 @@ def assert_same(project, alone):
     assert own.about == other.about and list(own.tensors) == list(other.tensors)
     for name, tensor in own.tensors.items():
         torch.testing.assert_close(tensor, other.tensors[name], rtol=1e-3, atol=1e-5)
-    histories = [
-        pd.read_csv(folder / "net/history.csv").drop(columns=TIMED) for folder in (project, alone)
-    ]
+    histories = [pd.read_csv(folder / "net/history.csv").drop(columns=TIMED) for folder in (project, alone)]
     pd.testing.assert_frame_equal(*histories, rtol=1e-3)
 
 
