@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "--full", action="store_true", help="at the paper's size, whatever network.size says"
     )
     describe.add_argument("--json", action="store_true", help="as JSON")
+    add("metrics", _metrics, "collect every number into results/metrics.json")
     doctor = add(
         "doctor",
         _doctor,

@@ -62,11 +62,12 @@ def read_photos(path: Path | None) -> list[bytes]:
 
 
 def _work(pipe: Connection, seed: int, photos: Path | None) -> None:
-    """Answers (kind, number) with (outcome, or None and the traceback)."""
+    """Says None once it is ready; then answers (kind, number) with (outcome, or None and the traceback)."""
     with tempfile.TemporaryDirectory() as folder:
         room = Room(Path(folder), read_photos(photos))
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MORE_MEMORY, resource.RLIM_INFINITY))
+        pipe.send(None)
         while (case := pipe.recv()) is not None:
             kind, number = case
             try:
@@ -110,6 +111,7 @@ def run_cases(
         process = context.Process(target=_work, args=(theirs, seed, photos), daemon=True)
         process.start()
         theirs.close()
+        ours.recv()  # what it takes to start is no part of a case's time
         return _Worker(process, ours)
 
     waiting = deque(cases)
