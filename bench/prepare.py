@@ -1,6 +1,6 @@
 """What preparing photographs costs: ours, decoding alone, Pillow with BOX, one core against two, and the memory.
 
-Run it in the project's folder: `python bench/prepare.py [--photos TAR] [--rounds 9] [--images 6000] [--memory 50000]`.
+Run it in the project's folder: `python bench/prepare.py [--photos TAR] [--rounds 9] [--images 16384] [--memory 50000]`.
 TAR holds photographs, such as 200 of ImageNet; without it as many are drawn. In each round every way goes through all
 of them on one core: "ours" reads each out of the tar, decodes, hashes, resizes and writes a raw shard ("ours_jpeg": one
 of JPEGs); "decode" only decodes at full size into memory that it uses again ("decode_torchvision" by torchvision, where
@@ -203,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time the preparation of photographs.")
     parser.add_argument("--photos", type=Path, help="a tar of photographs")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--images", type=int, default=6000, help="of the whole runs")
+    parser.add_argument("--images", type=int, default=16_384, help="of the whole runs")
     parser.add_argument(
         "--memory", type=int, default=50_000, help="images of the run whose memory is read; 0: none"
     )
