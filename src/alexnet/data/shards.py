@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import resource
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import simplejpeg
 import xxhash
+from pydantic import TypeAdapter
 
 from alexnet.data.inventory import SPLITS, Synset
 from alexnet.errors import UserError
@@ -53,6 +54,7 @@ class PreparedCounts:
 
     broken: {"key", "reason"} of training images that do not decode. held_out: {"key", "of"} of images left out
     because an image of ilsvrc2010/2012 has the same pixels. reason: why the split is empty or unlabelled.
+    index_xxh3_128: of the split's index, filled in as the manifest is written.
     """
 
     count: int
@@ -60,6 +62,7 @@ class PreparedCounts:
     broken: list[dict[str, str]]
     held_out: list[dict[str, str]]
     reason: str | None
+    index_xxh3_128: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,12 @@ def write_index(folder: Path, split: str, rows: pa.Table) -> None:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Writes manifest.json."""
+    """Writes manifest.json, once the indexes are written."""
+    splits = {
+        split: replace(counts, index_xxh3_128=_hash_index(folder / f"{split}.parquet"))
+        for split, counts in manifest.splits.items()
+    }
+    manifest = replace(manifest, splits=splits)
     (folder / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n")
 
 
@@ -133,21 +141,37 @@ def load_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise UserError(str(path), "the manifest is missing", fix="Run prepare for this data set first.")
     try:
-        about = json.loads(path.read_text())
-        about["synsets"] = [Synset(**synset) for synset in about["synsets"]]
-        about["splits"] = {split: _read_counts(counts) for split, counts in about["splits"].items()}
-        manifest = Manifest(**about)
-        if manifest.store not in SUFFIX:
-            raise ValueError(f"no such store: {manifest.store}")
+        manifest = _manifest_type().validate_json(path.read_bytes(), strict=True)
+        _check_manifest(manifest)
         return manifest
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(
             str(path), "this is no manifest of prepared images", fix="Delete it and run prepare again."
         ) from error
 
 
-def _read_counts(about: dict[str, Any]) -> PreparedCounts:
-    return PreparedCounts(**{**about, "shards": [Shard(**shard) for shard in about["shards"]]})
+@cache
+def _manifest_type() -> TypeAdapter[Manifest]:
+    """Checks the types of all that manifest.json holds."""
+    return TypeAdapter(Manifest)
+
+
+def _check_manifest(manifest: Manifest) -> None:
+    """Raises ValueError for numbers that cannot be, and for a shard that lies elsewhere."""
+    labels = [synset.label for synset in manifest.synsets]
+    if labels != list(range(len(labels))) or not set(manifest.splits) <= set(SPLITS):
+        raise ValueError("other labels or splits than there are")
+    for counts in manifest.splits.values():
+        for shard in counts.shards:
+            if Path(shard.file).name != shard.file or not 0 < shard.count <= shard.bytes < 1 << 62:
+                raise ValueError(f"no such shard: {shard}")
+    if not 0 < manifest.resize < 1 << 16:
+        raise ValueError(f"no such size: {manifest.resize}")
+
+
+def _hash_index(path: Path) -> str:
+    """XXH3-128 of an index, or nothing if there is none."""
+    return xxhash.xxh3_128_hexdigest(path.read_bytes()) if path.is_file() else ""
 
 
 @dataclass(frozen=True)
@@ -255,7 +279,7 @@ def open_split(folder: Path, split: str) -> PreparedSplit:
         raise UserError(str(folder), "no such split", found=split, expected=f"one of {', '.join(SPLITS)}")
     counts = manifest.splits[split]
     index = folder / f"{split}.parquet"
-    labels, sizes = _read_index(index)
+    labels, sizes = _read_index(index, counts.index_xxh3_128)
     numbers = np.array([shard.count for shard in counts.shards], np.int64)
     if not len(labels) == numbers.sum() == counts.count:
         raise UserError(
@@ -310,9 +334,11 @@ def _open_shard(folder: Path, shard: Shard, manifest: Manifest) -> np.memmap[Any
         ) from None  # fmt: skip
 
 
-def _read_index(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _read_index(path: Path, expected: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Labels in stored order, -1 for null, and sizes."""
-    try:
+    try:  # the hash first: a single wrong bit can send the reader of such files in circles
+        if _hash_index(path) != expected:
+            raise ValueError("its bytes are not those that were written")
         table = pq.read_table(path, columns=["label", "size"])
         labels: npt.NDArray[np.int64] = table["label"].cast(pa.int64()).fill_null(-1).to_numpy()
         sizes: npt.NDArray[np.int64] = table["size"].cast(pa.int64()).to_numpy()
