@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import resource
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +152,8 @@ def test_manifest_has_the_hashes_of_each_shard(prepared: Path) -> None:
 
 
 def test_manifest_comes_back_as_written(prepared: Path, tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        shutil.copy(prepared / f"{split}.parquet", tmp_path)
     write_manifest(tmp_path, load_manifest(prepared))
     assert (tmp_path / "manifest.json").read_bytes() == (prepared / "manifest.json").read_bytes()
 
@@ -179,12 +183,14 @@ def test_index_with_wrong_sizes_is_refused(tmp_path: Path, quality: int | None) 
     sizes = table["size"].to_pylist()
     sizes[4], sizes[5] = sizes[4] + 1, sizes[5] - 1 + bool(quality)
     write_index(tmp_path, "val", table.set_column(3, INDEX_SCHEMA.field("size"), pa.array(sizes, pa.int32())))
+    write_manifest(tmp_path, load_manifest(tmp_path))
     with pytest.raises(UserError, match="sizes of its images are not those of their shards"):
         open_split(tmp_path, "val")
 
 
 def test_index_of_another_length_is_refused(tmp_path: Path) -> None:
     write_index(_write(tmp_path), "val", INDEX_SCHEMA.empty_table())
+    write_manifest(tmp_path, load_manifest(tmp_path))
     with pytest.raises(UserError, match=r"index val\.parquet: 0 images, manifest says 11"):
         open_split(tmp_path, "val")
 
@@ -203,6 +209,42 @@ def test_missing_and_damaged_manifest_are_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"dataset": "made"}')
     with pytest.raises(UserError, match="no manifest of prepared images"):
         load_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("splits", "val", "shards", 0, "file"), "../val-00000.rgb"),
+        (("splits", "val", "shards", 0, "count"), 0),
+        (("splits", "val", "shards", 0, "bytes"), 1 << 62),
+        (("splits", "val", "count"), "11"),
+        (("splits", "val", "broken"), [{"key": 1}]),
+        (("synsets", 1, "label"), 2),
+        (("store",), "png"),
+        (("resize",), 0),
+        (("resize",), True),
+    ],
+)
+def test_manifest_with_a_value_that_cannot_be_is_refused(
+    prepared: Path, tmp_path: Path, place: tuple[str | int, ...], value: object
+) -> None:
+    about = json.loads((prepared / "manifest.json").read_text())
+    inner = about
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = value
+    (tmp_path / "manifest.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match="no manifest of prepared images"):
+        load_manifest(tmp_path)
+
+
+def test_index_with_one_wrong_bit_is_refused(tmp_path: Path) -> None:
+    index = _write(tmp_path) / "val.parquet"
+    content = bytearray(index.read_bytes())
+    content[len(content) // 2] ^= 1
+    index.write_bytes(content)
+    with pytest.raises(UserError, match=r"index val\.parquet: cannot be read"):
+        open_split(tmp_path, "val")
 
 
 def test_shard_without_images_leaves_no_file(tmp_path: Path) -> None:
