@@ -93,6 +93,20 @@ def _parser() -> argparse.ArgumentParser:
         "--full", action="store_true", help="at the paper's size, whatever network.size says"
     )
     describe.add_argument("--json", action="store_true", help="as JSON")
+    doctor = add(
+        "doctor",
+        _doctor,
+        "say whether training a member here waits for images or for the device, and what to do",
+    )
+    doctor.add_argument("member", help="a member of params.yaml")
+    doctor.add_argument("--seconds", type=float, default=10, help="of each of four measurements")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+    add("relu-tanh", _relu_tanh, "train the four-layer net with ReLU and with tanh until 25% training error")
+    neighbours = add(
+        "neighbours", _neighbours, "find the training images nearest to some test images, by features of fc7"
+    )
+    neighbours.add_argument("member", help="an entry of `neighbours` in params.yaml")
+    add("figures", _figures, "draw the paper's four figures from what was made")
     claims = add(
         "claims", _claims, "judge each claim of the paper; say what each ablation and switch is worth"
     )
@@ -100,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         "--show", action="store_true", help="print the verdicts as they are in results/, in percent, instead"
     )
     add("metrics", _metrics, "collect every number into results/metrics.json")
-    cli_tools.register(add)
+    cli_tools.register(add, _devices, _pin_threads)
     return parser
 
 
@@ -315,6 +329,64 @@ def _describe(options: argparse.Namespace) -> None:
     print(render(described, title, (options.protocol, options.against)), end="")
 
 
+def _relu_tanh(_: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.machine import plan_prediction, read_machine, usable_gpus
+
+    lines, machine = params.load().relu_tanh, read_machine()
+    plan = plan_prediction(machine, len(usable_gpus()))  # small: on one device, as a prediction
+    with _devices("relu-tanh", plan):
+        _pin_threads(machine.threads)
+        from alexnet.stages import relu_tanh
+
+        relu_tanh.run(
+            lines,
+            paths.data_folder(lines.data),
+            paths.stats_folder(lines.data),
+            paths.RELU_TANH,
+            device_name=plan.device,
+            threads=machine.threads,
+            readers=machine.readers,
+        )
+
+
+def _neighbours(options: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.machine import plan_prediction, read_machine, usable_gpus
+
+    loaded, machine, member = params.load(), read_machine(), options.member
+    line = params.neighbours_of(loaded, member)
+    plan = plan_prediction(machine, len(usable_gpus()))
+    with _devices(f"neighbours {member}", plan):
+        _pin_threads(machine.threads)
+        from alexnet.stages import neighbours
+
+        neighbours.run(
+            member,
+            line,
+            loaded.predict.batch,
+            paths.data_folder(line.data),
+            paths.stats_folder(line.data),
+            paths.weights_file(member),
+            paths.neighbours_folder(member),
+            device_name=plan.device,
+            threads=machine.threads,
+            readers=machine.readers,
+        )
+
+
+def _figures(_: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.stages import figures
+
+    loaded = params.load()
+    figures.run(
+        figures.Lines(loaded.members, tuple(loaded.neighbours), loaded.left_out),
+        figures.Inputs(paths.RELU_TANH, paths.NEIGHBOURS, paths.MODELS, paths.PREDICTIONS),
+        paths.FIGURES,
+    )
+
+
 def _claims(options: argparse.Namespace) -> None:
     from alexnet import params
     from alexnet.core.layers import FULL_CROP_PX, FULL_SIZE
@@ -340,6 +412,33 @@ def _claims(options: argparse.Namespace) -> None:
         claims.Inputs(paths.CLAIMS, paths.PREDICTIONS, paths.MODELS, paths.ABLATIONS, paths.RELU_TANH),
         claims.Outputs(output, paths.table_file("ablations"), paths.table_file("protocols")),
     )
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    import json
+
+    from alexnet import params
+    from alexnet.machine import plan_prediction, plan_training, read_machine, usable_gpus
+
+    loaded, machine, name = params.load(), read_machine(), options.member
+    member, network = params.member_of(loaded, name), loaded.network_of(name)
+    plan = plan_prediction(machine, len(usable_gpus()))  # one device, whatever trains it
+    training = plan_training(machine, len(usable_gpus()), network.columns)
+    notes = () if training.processes == 1 else (
+        f"measured in one process; {training.processes} train it ({training.mode}), and each reads for itself",
+    )  # fmt: skip
+    with _devices(f"doctor {name}", plan):
+        _pin_threads(machine.threads)
+        from alexnet.report import diagnosis
+        from alexnet.stages import doctor
+
+        found = doctor.run(
+            name, member.data, member.seed, network, loaded.protocol_of(name),
+            paths.data_folder(member.data), paths.stats_folder(member.data),
+            doctor.Setup(plan.device, machine.threads, machine.readers, machine.compile, machine.channels_last),
+            options.seconds,
+        )  # fmt: skip
+    print(json.dumps(diagnosis.as_data(found)) if options.json else diagnosis.render(found, notes), end="")
 
 
 def _metrics(_: argparse.Namespace) -> None:

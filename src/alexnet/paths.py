@@ -18,6 +18,8 @@ PREDICTIONS = WORK / "predictions"
 MODELS = WORK / "models"
 ABLATIONS = WORK / "ablations"
 RELU_TANH = WORK / "relu_tanh"
+NEIGHBOURS = WORK / "neighbours"
+FIGURES = RESULTS / "figures"
 AUDITS = WORK / "audits"
 
 
@@ -84,6 +86,16 @@ def ablation_folder(name: str) -> Path:
 def unfinished_ablation(name: str) -> Path:
     """The same while it is being made, outside the output: what is finished is not made again."""
     return WORK / "unfinished" / "ablations" / name
+
+
+def features_file(member: str) -> Path:
+    """Features of all of a member's training images, kept by `alexnet similar`; no stage's output."""
+    return WORK / "features" / f"{member}.npy"
+
+
+def neighbours_folder(member: str) -> Path:
+    """Some test images, and the training images nearest to them by a member's features."""
+    return NEIGHBOURS / member
 
 
 def predictions_file(dataset: str, member: str, split: str) -> Path:

@@ -130,7 +130,7 @@ def _pack(members: dict[str, bytes], form: int) -> bytes:
             header = tarfile.TarInfo(name)
             header.size = len(content)
             if form == tarfile.PAX_FORMAT:
-                header.mtime = 0.5  # type: ignore[assignment]  # takes an attribute
+                header.mtime = 0.5  # takes an attribute
             archive.addfile(header, io.BytesIO(content))
     return stream.getvalue()
 

@@ -25,8 +25,8 @@ import numpy as np
 
 from tests.fuzz.cases import KINDS, Room
 
-SECONDS = 20  # that a case may take, on a busy machine
-MORE_SECONDS = 30  # until one that does not even heed the alarm is ended
+SECONDS = 20  # of computing that a case may take
+MOST_SECONDS = 300  # until one that waits, or does not heed the alarm, is ended; a busy machine needs some
 MORE_MEMORY = 3 << 30  # bytes of address space that a case may take
 
 
@@ -41,15 +41,15 @@ def run_case(kind: str, number: int, seed: int, room: Room) -> str:
     def stop(*_: object) -> None:
         raise HangError(f"took more than {SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(SECONDS)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("error")
             return KINDS[kind][0](rng, room)
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def read_photos(path: Path | None) -> list[bytes]:
@@ -62,14 +62,16 @@ def read_photos(path: Path | None) -> list[bytes]:
 
 
 def _work(pipe: Connection, seed: int, photos: Path | None) -> None:
-    """Answers (kind, number) with (outcome, or None and the traceback)."""
+    """Says None once it is ready; then answers (kind, number) with (outcome, or None and the traceback)."""
     with tempfile.TemporaryDirectory() as folder:
         room = Room(Path(folder), read_photos(photos))
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MORE_MEMORY, resource.RLIM_INFINITY))
+        pipe.send(None)
         while (case := pipe.recv()) is not None:
+            kind, number = case
             try:
-                pipe.send((run_case(*case, seed, room), ""))
+                pipe.send((run_case(kind, number, seed, room), ""))
             except Exception:
                 pipe.send((None, traceback.format_exc()))
 
@@ -91,7 +93,7 @@ class _Worker:
         if self.case is None:  # it waits for the next one, so it can leave by itself
             with contextlib.suppress(OSError):
                 self.pipe.send(None)
-            self.process.join(MORE_SECONDS)
+            self.process.join(MOST_SECONDS)
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
@@ -109,6 +111,7 @@ def run_cases(
         process = context.Process(target=_work, args=(theirs, seed, photos), daemon=True)
         process.start()
         theirs.close()
+        ours.recv()  # what it takes to start is no part of a case's time
         return _Worker(process, ours)
 
     waiting = deque(cases)
@@ -125,11 +128,11 @@ def run_cases(
                 if worker.pipe.poll():
                     try:
                         outcome, happened = worker.pipe.recv()
-                    except EOFError:
+                    except (EOFError, OSError):
                         worker.process.join()
                         outcome, happened = None, f"the process died: {worker.process.exitcode}"
-                elif time.monotonic() - worker.since > SECONDS + MORE_SECONDS:
-                    outcome, happened = None, f"hung for {SECONDS + MORE_SECONDS} s, and had to be killed"
+                elif time.monotonic() - worker.since > MOST_SECONDS:
+                    outcome, happened = None, f"hung for {MOST_SECONDS} s, and had to be killed"
                 if happened is None:
                     continue
                 if happened and not happened.startswith("Traceback"):

@@ -25,6 +25,7 @@ def test_help_lists_a_command_per_stage(capsys):
         "train",
         "predict",
         "table",
+        "doctor",
         "metrics",
     ):
         assert f"\n    {command}" in text

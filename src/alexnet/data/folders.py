@@ -15,7 +15,7 @@ from alexnet.data.checksums import FileToCheck
 from alexnet.data.fall import WORDS, Fractions, parse_words, read_words, split_classes
 from alexnet.data.inventory import SPLITS, Listing, make_places, number_synsets
 from alexnet.data.tars import IMAGE_SUFFIXES, check_text
-from alexnet.data.zips import is_hidden, list_folders_in, list_sizes, open_zip, read_text
+from alexnet.data.zips import Span, is_hidden, list_folders_in, list_members, open_zip, read_text
 from alexnet.errors import UserError
 
 
@@ -25,7 +25,7 @@ class ClassFolders:
 
     path: the folder or zip they lie in. recorded: its path as the index shall have it. top: the folder of a zip that
     everything lies in, with a slash, or nothing. words: by class. notes: what there is that is not read. members:
-    bytes of each file, by split and class, if they lie in a zip.
+    the files of each split and class, if they lie in a zip.
     """
 
     path: Path
@@ -34,7 +34,7 @@ class ClassFolders:
     classes: dict[str, list[str]]
     words: dict[str, str]
     notes: list[str]
-    members: dict[tuple[str, str], dict[str, int]] | None
+    members: dict[tuple[str, str], dict[str, Span]] | None
 
     def where(self, *parts: str) -> str:
         """The path of something in it, as the index shall have it."""
@@ -109,18 +109,18 @@ def _note(names: Sequence[str], where: str, notes: list[str], what: str = "files
 def _find_in_zip(path: Path, recorded: Path) -> ClassFolders:
     notes: list[str] = []
     with open_zip(path) as archive:
-        sizes = list_sizes(archive)
-        names = [name for name in sizes if not is_hidden(name)]
+        found = list_members(archive)
+        names = [name for name in found if not is_hidden(name)]
         top = _find_top(names)
-        words = read_text(archive, top + WORDS, str(recorded)) if top + WORDS in sizes else ""
+        words = read_text(archive, top + WORDS, str(recorded)) if top + WORDS in found else ""
         inside = [
             folder for folder in list_folders_in(archive) if folder.startswith(top) and not is_hidden(folder)
         ]
-    _note([name for name in sizes if is_hidden(name)], str(recorded), notes, "hidden files")
+    _note([name for name in found if is_hidden(name)], str(recorded), notes, "hidden files")
     paths = {name: name.removeprefix(top).split("/") for name in names}
     splits = _choose_splits(sorted({parts[0] for parts in paths.values() if parts[1:]}), recorded, notes)
     depth = 2 if splits == [""] else 3
-    members: dict[tuple[str, str], dict[str, int]] = {}
+    members: dict[tuple[str, str], dict[str, Span]] = {}
     for folder in inside:  # also those without a file
         parts = folder.removeprefix(top).split("/")
         if len(parts) == depth - 1 and (depth == 2 or parts[0] in splits):
@@ -131,7 +131,7 @@ def _find_in_zip(path: Path, recorded: Path) -> ClassFolders:
             continue  # of which a note tells
         if len(parts) == depth:
             split = parts[0] if depth == 3 else ""
-            members.setdefault((split, parts[-2]), {})[parts[-1]] = sizes[name]
+            members.setdefault((split, parts[-2]), {})[parts[-1]] = found[name]
         else:
             others.append(name)
     _refuse_image(others, str(recorded))
@@ -221,18 +221,18 @@ def _list_class(folders: ClassFolders, split: str, name: str, label: int) -> pa.
         raise UserError(where, "holds no image", expected=f"names ending in {', '.join(IMAGE_SUFFIXES)}")
     for text in [name, *images]:
         check_text(text, where)
-    keys, sizes = [f"{name}/{file}" for file in images], [files[file] for file in images]
+    keys, sizes = [f"{name}/{file}" for file in images], [files[file].size for file in images]
+    offsets = [files[file].offset for file in images]
     if folders.members is not None:
         inside = folders.top + (f"{split}/" if split else "")
-        return make_places(
-            str(folders.recorded), keys, label, sizes, members=[f"{inside}{key}" for key in keys]
-        )
+        members = [f"{inside}{key}" for key in keys]
+        return make_places(str(folders.recorded), keys, label, sizes, offsets=offsets, members=members)
     paths = [str(folders.recorded / split / key) for key in keys]
-    return make_places(paths, keys, label, sizes, offsets=[0] * len(keys))
+    return make_places(paths, keys, label, sizes, offsets=offsets)
 
 
-def _list_files(folders: ClassFolders, split: str, name: str) -> dict[str, int]:
-    """The files of a class, with their bytes; links to files are files, folders in it are told of."""
+def _list_files(folders: ClassFolders, split: str, name: str) -> dict[str, Span]:
+    """The files of a class; links to files are files, folders in it are told of."""
     if folders.members is not None:
         return folders.members[split, name]
     items = list(os.scandir(folders.path / split / name))
@@ -240,4 +240,4 @@ def _list_files(folders: ClassFolders, split: str, name: str) -> dict[str, int]:
     if inner:
         what = f"{len(inner):,} folders in it are not read, such as {inner[0]!r}"
         print(f"{folders.where(split, name)}: {what}", file=sys.stderr)
-    return {item.name: item.stat().st_size for item in items if not item.is_dir()}
+    return {item.name: Span(0, item.stat().st_size) for item in items if not item.is_dir()}

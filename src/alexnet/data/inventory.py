@@ -21,7 +21,8 @@ SPLITS = ("train", "val", "test")
 CHUNK = 1 << 22
 SOURCE_AGAIN = "Delete it and run source again."
 
-# Where an image lies. offset: its first byte in `file`, null if `member` of a zip. label: null if unknown.
+# Where an image lies. offset: its first byte in `file`, or that of its header if it is a `member` of a zip. label: null
+# if unknown.
 PLACE_SCHEMA = pa.schema(
     [
         ("key", pa.string()),

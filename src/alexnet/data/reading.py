@@ -7,7 +7,7 @@ by itself, since neighbours are not wanted soon.
 
 A split that does not fit passes by the page cache, where images in shuffled order would rarely be found again. Of each
 image what is wanted is read and no more, by as many threads as keep a disk busy. An image is large enough that its
-place on the disk does not matter, and so a quarter of the processor time does.
+place on the disk does not matter; and the kernel, which has no pages to clear and to find again, takes half the time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import mmap
 import os
 import resource
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,11 +30,9 @@ from alexnet.data.memory import available_memory
 from alexnet.data.shards import PreparedSplit
 from alexnet.errors import UserError
 
-PART = {
-    "raw": 32,
-    "jpeg": 8,
-}  # images between two looks at what came from the disk; decoded, 8 fit a core's cache
-QUIET_BATCHES = 8  # in a row without a read from the disk: then images are announced no more
+# Images that a thread reads at a time: enough that starting takes little of it; decoded, 8 fit a core's cache.
+PIECE = {"raw": 64, "jpeg": 8}
+QUIET_IMAGES = 1024  # in a row without a read from the disk: then images are announced no more
 CACHE_SHARE = 0.8  # of the memory that is available, for a split that is to stay there
 IN_FLIGHT = 8  # reads at a time that keep a disk busy
 BLOCK = 4096  # bytes, to which reads past the page cache are aligned: no disk has larger ones
@@ -53,12 +50,34 @@ class Request:
     draws: Draws | None = None
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A request with where its images lie: what is wanted of each, and where in that its crop begins."""
+
+    request: Request
+    shards: Places  # (n,)
+    first: Places  # (n,) first wanted byte in the shard
+    counts: Places  # (n,) wanted bytes: a JPEG, or of a raw image the rows of the crop
+    rows: Places  # (n,) of the crop in what is wanted, once it is decoded
+    columns: Places  # (n,)
+    mirrored: npt.NDArray[np.bool_]  # (n,)
+    bytes: int  # that are wanted in all
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether images are read whole."""
+        return self.request.draws is None
+
+
 @dataclass
 class Source:
     """What the readers of a split share.
 
     side: of the crops, or of the images where they are read whole. cores: holds as many threads as may compute at a
-    time. is_cached: whether it is read by way of the page cache. quiet: batches in a row for which no disk was read.
+    time. is_cached: whether it is read by way of the page cache. quiet: images in a row for which no disk was read.
     """
 
     split: PreparedSplit
@@ -70,13 +89,29 @@ class Source:
     @property
     def is_cold(self) -> bool:
         """Whether images are to be announced: taken for granted until enough have been read without a disk."""
-        return self.is_cached and self.quiet < QUIET_BATCHES
+        return self.is_cached and self.quiet < QUIET_IMAGES
 
-    def count_bytes(self, request: Request) -> int:
-        """Bytes that are wanted of a request's stored images: of raw ones the rows of the crops."""
-        if self.split.store == "raw":
-            return len(request.indices) * self.side * self.split.side * 3
-        return int(self.split.sizes[request.indices].sum())
+    @property
+    def piece(self) -> int:
+        """Images that a thread reads at a time."""
+        return PIECE[self.split.store if self.is_cached else "jpeg"]
+
+    def plan(self, request: Request) -> Plan:
+        """Finds a request's images. Raises IndexError for one outside the split."""
+        split, draws, indices = self.split, request.draws, request.indices
+        shards, _ = split.locate(indices)
+        rows = columns = np.zeros(len(indices), np.int64)
+        mirrored = np.zeros(len(indices), np.bool_)
+        if draws is not None:
+            rows, columns, mirrored = draws.rows, draws.columns, draws.mirrored
+            assert len(rows) == len(indices)
+            assert not len(rows) or 0 <= rows.min() <= rows.max() <= split.side - self.side
+        first, counts = split.offsets[indices], split.sizes[indices]
+        if split.store == "raw":
+            line = split.side * 3
+            first, counts = first + rows * line, np.full_like(first, self.side * line)
+            rows = np.zeros_like(rows)
+        return Plan(request, shards, first, counts, rows, columns, mirrored, int(counts.sum()))
 
     def reader(self) -> Reader:
         """A reader for one thread."""
@@ -108,69 +143,53 @@ def _can_read_directly(split: PreparedSplit) -> bool:
 class Reader:
     """Reads images in one thread, with memory of its own."""
 
-    def __init__(self, source: Source, part: int) -> None:
-        """Part: how many images are read at a time."""
-        self.source, self.split, self.part = source, source.split, part
+    def __init__(self, source: Source) -> None:
+        self.source, self.split = source, source.split
         self._blocks = _count_blocks()
         side = self.split.side
-        self._line = side * 3
-        self._decoded = np.empty((part, side, side, 3), np.uint8)  # takes no memory until it is used
+        # Takes no memory until it is used.
+        self._decoded = np.empty((source.piece, side, side, 3), np.uint8)
 
-    def announce(self, request: Request, start: int = 0) -> None:
-        """Has the kernel fetch what is stored of a request's images from `start` on, and does not wait for it."""
+    def announce(self, plan: Plan, start: int = 0) -> None:
+        """Has the kernel fetch what is wanted of the images from `start` on, and does not wait for it."""
 
-    def _find(self, indices: Places, rows: Places) -> Addresses:
-        """Where what is wanted of some raw images lies in memory: their rows from `rows` on."""
+    def _find(self, plan: Plan, piece: slice) -> Addresses:
+        """Where in memory what is wanted of some raw images lies."""
         raise NotImplementedError
 
-    def _encoded(self, indices: Places) -> list[memoryview]:
+    def _encoded(self, plan: Plan, piece: slice) -> list[memoryview]:
         """The JPEGs of some images."""
         raise NotImplementedError
 
-    def read(self, request: Request, pixels: Pixels) -> Iterator[int]:
-        """Reads a request's images into `pixels` (n, side, side, 3); yields how many it has read, part by part.
+    def read(self, plan: Plan, piece: slice, pixels: Pixels) -> bool:
+        """Reads some of the images into their places in `pixels` (n, side, side, 3).
 
+        Returns whether they came from a disk though that was not expected: then what comes next is to be announced.
         Raises UserError for a damaged image, and where the disk fails.
         """
-        if request.draws is not None and len(request.indices):
-            rows = request.draws.rows
-            assert 0 <= rows.min() <= rows.max() <= self.split.side - self.source.side
-        has_read = False
-        for start in range(0, len(request.indices), self.part):
-            end = start + self.part
-            self._read_part(request, slice(start, end), pixels)
-            if self._has_read_disk():
-                has_read = True
-                if self.source.quiet >= QUIET_BATCHES:  # what comes from the disk was not expected to
-                    self.source.quiet = 0
-                    self.announce(request, end)
-            yield min(end, len(request.indices))
-        self.source.quiet = 0 if has_read else self.source.quiet + 1
-
-    def _has_read_disk(self) -> bool:
-        """Whether this thread has had anything fetched since it was last asked."""
-        before, self._blocks = self._blocks, _count_blocks()
-        return self._blocks != before
-
-    def _read_part(self, request: Request, part: slice, pixels: Pixels) -> None:
-        indices, draws, target = request.indices[part], request.draws, pixels[part]
-        rows = columns = np.zeros(len(indices), np.int64)
-        mirrored = np.zeros(len(indices), np.bool_)
-        if draws is not None:
-            rows, columns, mirrored = draws.rows[part], draws.columns[part], draws.mirrored[part]
-        if self.split.store == "raw":
-            addresses = self._find(indices, rows)
+        target, split = pixels[piece], self.split
+        columns, mirrored = plan.columns[piece], plan.mirrored[piece]
+        if split.store == "raw":
+            addresses = self._find(plan, piece)
             with self.source.cores:
-                cut_at(addresses, np.zeros_like(rows), columns, mirrored, self.split.side, target)
-            return
-        encoded = self._encoded(indices)
-        with self.source.cores:
-            if draws is None:
-                self._decode(indices, encoded, target)
-            else:
-                self._decode(indices, encoded, self._decoded)
-                addresses = _addresses(self._decoded)[: len(indices)]
-                cut_at(addresses, rows, columns, mirrored, self.split.side, target)
+                cut_at(addresses, plan.rows[piece], columns, mirrored, split.side, target)
+        else:
+            encoded = self._encoded(plan, piece)
+            with self.source.cores:
+                self._decode(plan.request.indices[piece], encoded, target if plan.is_whole else self._decoded)
+                if not plan.is_whole:
+                    addresses = _addresses(self._decoded)[: len(target)]
+                    cut_at(addresses, plan.rows[piece], columns, mirrored, split.side, target)
+        return self._note(len(target))
+
+    def _note(self, count: int) -> bool:
+        """Takes note of whether the disk was read for so many images."""
+        before, self._blocks = self._blocks, _count_blocks()
+        if self._blocks == before:
+            self.source.quiet += count
+            return False
+        was_cold, self.source.quiet = self.source.is_cold, 0
+        return not was_cold
 
     def _decode(self, indices: Places, encoded: list[memoryview], images: Pixels) -> None:
         """Decodes images one behind the other. Raises UserError for a damaged one."""
@@ -183,88 +202,73 @@ class Reader:
             if not is_whole:
                 image[:] = self.split.decode(int(indices[number]))  # which says what is wrong with it
 
-    def _spans(self, indices: Places, rows: Places) -> tuple[Places, Places]:
-        """The first byte in its shard of what is wanted of each image, and how many bytes."""
-        first, count = self.split.offsets[indices], self.split.sizes[indices]
-        if self.split.store == "raw":
-            first = first + rows * self._line
-            count = np.full_like(first, self.source.side * self._line)
-        return first, count
-
 
 class _MapReader(Reader):
     """Reads images in maps of the shards: out of the page cache, or by way of it."""
 
     def __init__(self, source: Source) -> None:
-        super().__init__(source, PART[source.split.store])
+        super().__init__(source)
         shards = source.split.shards
         self._bases = np.array([shard.ctypes.data for shard in shards], np.uintp)
         self._files = [memoryview(shard.reshape(-1).data) for shard in shards]
         self._advise = _find_madvise()
         if self._advise is None:
-            source.quiet = QUIET_BATCHES  # nothing can be announced
+            source.quiet = QUIET_IMAGES  # nothing can be announced
             return
         for base, shard in zip(self._bases.tolist(), shards, strict=True):
             self._advise(base, shard.nbytes, mmap.MADV_RANDOM)  # nothing beside what is asked for
 
-    def announce(self, request: Request, start: int = 0) -> None:
-        """Has the kernel fetch what is stored of a request's images from `start` on, and does not wait for it."""
+    def announce(self, plan: Plan, start: int = 0) -> None:
+        """Has the kernel fetch what is wanted of the images from `start` on, and does not wait for it."""
         if self._advise is None:
             return
-        indices = request.indices[start:]
-        rows = np.zeros_like(indices) if request.draws is None else request.draws.rows[start:]
-        first, count = self._spans(indices, rows)
-        first = first + self._bases[self.split.locate(indices)[0]].astype(np.int64)
+        first = self._find(plan, slice(start, None)).astype(np.int64)
         begin = first // mmap.PAGESIZE * mmap.PAGESIZE
-        for address, length in zip(begin.tolist(), (first + count - begin).tolist(), strict=True):
+        lengths = first + plan.counts[start:] - begin
+        for address, length in zip(begin.tolist(), lengths.tolist(), strict=True):
             self._advise(address, length, mmap.MADV_WILLNEED)
 
-    def _find(self, indices: Places, rows: Places) -> Addresses:
-        first, _ = self._spans(indices, rows)
-        return self._bases[self.split.locate(indices)[0]] + first.astype(np.uintp)
+    def _find(self, plan: Plan, piece: slice) -> Addresses:
+        return self._bases[plan.shards[piece]] + plan.first[piece].astype(np.uintp)
 
-    def _encoded(self, indices: Places) -> list[memoryview]:
-        first, count = self._spans(indices, indices)
-        places = zip(self.split.locate(indices)[0].tolist(), first.tolist(), count.tolist(), strict=True)
-        return [self._files[shard][start : start + size] for shard, start, size in places]
+    def _encoded(self, plan: Plan, piece: slice) -> list[memoryview]:
+        some = (values[piece].tolist() for values in (plan.shards, plan.first, plan.counts))
+        return [self._files[shard][first : first + count] for shard, first, count in zip(*some, strict=True)]
 
 
 class _FileReader(Reader):
     """Reads images past the page cache, in whole blocks of the disk."""
 
     def __init__(self, source: Source) -> None:
-        super().__init__(source, PART["jpeg"])
+        super().__init__(source)
         split = source.split
         self._paths = [str(shard.filename) for shard in split.shards]
-        stored = source.side * self._line if split.store == "raw" else int(split.sizes.max())
+        stored = source.side * split.side * 3 if split.store == "raw" else int(split.sizes.max())
         room = -(-stored // BLOCK) * BLOCK + BLOCK  # for one, wherever in a block it begins
         # A mapping begins with a page, as such reads want it.
-        self._room = np.frombuffer(mmap.mmap(-1, self.part * room), np.uint8).reshape(self.part, room)
+        self._room = np.frombuffer(mmap.mmap(-1, source.piece * room), np.uint8).reshape(source.piece, room)
 
-    def _find(self, indices: Places, rows: Places) -> Addresses:
-        starts, _ = self._fetch(indices, rows)
-        return _addresses(self._room)[: len(indices)] + starts.astype(np.uintp)
+    def _find(self, plan: Plan, piece: slice) -> Addresses:
+        starts = self._fetch(plan, piece)
+        return _addresses(self._room)[: len(starts)] + starts.astype(np.uintp)
 
-    def _encoded(self, indices: Places) -> list[memoryview]:
-        starts, counts = self._fetch(indices, indices)
-        places = enumerate(zip(starts.tolist(), counts.tolist(), strict=True))
-        return [self._room[number].data[start : start + size] for number, (start, size) in places]
+    def _encoded(self, plan: Plan, piece: slice) -> list[memoryview]:
+        starts, counts = self._fetch(plan, piece).tolist(), plan.counts[piece].tolist()
+        places = enumerate(zip(starts, counts, strict=True))
+        return [self._room[number].data[start : start + count] for number, (start, count) in places]
 
-    def _fetch(self, indices: Places, rows: Places) -> tuple[Places, Places]:
-        """Reads what is wanted of each image into its row of the room; returns where in the row it is."""
-        first, count = self._spans(indices, rows)
+    def _fetch(self, plan: Plan, piece: slice) -> Places:
+        """Reads what is wanted of some images, each into its row of the room; returns where in the row it begins."""
+        first = plan.first[piece]
         begin = first // BLOCK * BLOCK
-        starts = first - begin
-        lengths = -(-(starts + count) // BLOCK) * BLOCK
-        shards, _ = self.split.locate(indices)
-        places = zip(
-            shards.tolist(), begin.tolist(), lengths.tolist(), (starts + count).tolist(), strict=True
-        )
-        for number, (shard, offset, length, wanted) in enumerate(places):
-            self._read_blocks(self._paths[shard], offset, self._room[number, :length], wanted)
-        return starts, count
+        wanted = first + plan.counts[piece] - begin
+        places = zip(plan.shards[piece].tolist(), begin.tolist(), wanted.tolist(), strict=True)
+        for number, (shard, offset, least) in enumerate(places):
+            room = self._room[number, : -(-least // BLOCK) * BLOCK]
+            self._read_blocks(self._paths[shard], offset, room, least)
+        return first - begin
 
-    def _read_blocks(self, path: str, offset: int, room: Pixels, wanted: int) -> None:
+    def _read_blocks(self, path: str, offset: int, room: Pixels, least: int) -> None:
         """Reads from a place in a file; opened each time, for there may be thousands."""
         try:
             file = os.open(path, os.O_RDONLY | os.O_DIRECT)
@@ -276,7 +280,7 @@ class _FileReader(Reader):
             raise UserError(
                 f"shard {path}", f"cannot be read ({error.strerror})", fix="See whether the disk is in order."
             ) from None
-        if done < wanted:
+        if done < least:
             raise UserError(
                 f"shard {path}", f"ended at byte {offset + done:,} while it was read",
                 fix="Leave prepared data alone while it is in use; prepare it again.",

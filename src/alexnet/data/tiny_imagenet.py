@@ -12,7 +12,7 @@ from alexnet.data.checksums import FileToCheck
 from alexnet.data.fall import parse_words
 from alexnet.data.inventory import Listing, Synset, make_places, number_synsets
 from alexnet.data.tars import GET_AGAIN, IMAGE_SUFFIXES
-from alexnet.data.zips import is_hidden, list_sizes, open_zip, read_text, tell_hidden
+from alexnet.data.zips import Span, is_hidden, list_members, open_zip, read_text, tell_hidden
 from alexnet.errors import UserError
 
 NO_TEST = "Tiny ImageNet's test images have no labels"
@@ -52,7 +52,7 @@ def list_tiny_imagenet(archive: TinyZip, fraction: float, at_most: int | None, s
     Raises UserError if the zip is damaged or a file of its official layout is missing or does not fit.
     """
     with open_zip(archive.path) as file:
-        members = list_sizes(file)
+        members = list_members(file)
         top = _find_top(members, archive)
         texts = {
             name: read_text(file, f"{top}{name}", archive.recorded)
@@ -79,7 +79,7 @@ def choose_classes(wnids: list[str], fraction: float, at_most: int | None, seed:
     return [ordered[place] for place in seeded_order(len(ordered), seed, "classes")[:num]]
 
 
-def _find_top(members: dict[str, int], archive: TinyZip) -> str:
+def _find_top(members: dict[str, Span], archive: TinyZip) -> str:
     """The folder that everything lies in, with a slash, or nothing."""
     tops = [name.removesuffix("wnids.txt") for name in members if f"/{name}".endswith("/wnids.txt")]
     if len(tops) != 1:
@@ -90,7 +90,7 @@ def _find_top(members: dict[str, int], archive: TinyZip) -> str:
     return tops[0]
 
 
-def _refuse_strays(archive: TinyZip, members: dict[str, int], top: str, wnids: set[str]) -> None:
+def _refuse_strays(archive: TinyZip, members: dict[str, Span], top: str, wnids: set[str]) -> None:
     """Refuses an image that lies where none belongs, as it would be dropped in silence; hidden files are told of."""
     hidden = [name for name in members if is_hidden(name)]
     tell_hidden(archive.recorded, hidden)
@@ -108,7 +108,9 @@ def _refuse_strays(archive: TinyZip, members: dict[str, int], top: str, wnids: s
             )  # fmt: skip
 
 
-def _list_train(archive: TinyZip, members: dict[str, int], top: str, synsets: list[Synset]) -> list[pa.Table]:
+def _list_train(
+    archive: TinyZip, members: dict[str, Span], top: str, synsets: list[Synset]
+) -> list[pa.Table]:
     by_wnid: dict[str, list[str]] = {synset.wnid: [] for synset in synsets}
     for name in members:
         parts = name.removeprefix(top).split("/")
@@ -126,8 +128,7 @@ def _list_train(archive: TinyZip, members: dict[str, int], top: str, synsets: li
         if not names:
             raise UserError(archive.recorded, f"holds no training image of {synset.wnid}", fix=GET_AGAIN)
         keys = [f"{synset.wnid}/{name.rsplit('/', 1)[1]}" for name in names]
-        sizes = [members[name] for name in names]
-        tables.append(make_places(archive.recorded, keys, synset.label, sizes, members=names))
+        tables.append(_make_rows(archive, members, keys, synset.label, names))
     return tables
 
 
@@ -141,7 +142,7 @@ def _check_image(name: str, archive: TinyZip) -> str:
 
 def _list_val(
     archive: TinyZip,
-    members: dict[str, int],
+    members: dict[str, Span],
     top: str,
     annotations: list[str],
     synsets: list[Synset],
@@ -170,4 +171,12 @@ def _list_val(
     names = [name for name, wnid in wnids.items() if wnid in labels]
     paths = [_check_image(f"{top}val/images/{name}", archive) for name in names]
     each = [labels[wnids[name]] for name in names]
-    return make_places(archive.recorded, names, each, [members[path] for path in paths], members=paths)
+    return _make_rows(archive, members, names, each, paths)
+
+
+def _make_rows(
+    archive: TinyZip, members: dict[str, Span], keys: list[str], labels: int | list[int], names: list[str]
+) -> pa.Table:
+    """Rows of the members of these names."""
+    sizes, offsets = [members[name].size for name in names], [members[name].offset for name in names]
+    return make_places(archive.recorded, keys, labels, sizes, offsets=offsets, members=names)

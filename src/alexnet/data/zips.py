@@ -9,6 +9,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet.data.access import explain
@@ -20,9 +21,18 @@ MAX_TEXT = 1 << 26  # bytes of a text file in a zip
 BOMB_BYTES, BOMB_RATIO = 1 << 24, 100
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-MEMBER, MEMBER_BYTES = b"PK\3\4", 30
+MEMBER, MEMBER_BYTES, BEHIND = b"PK\3\4", 30, b"PK\7\10"
+CRC_BEHIND, UTF_8 = 1 << 3, 1 << 11  # flags of a member
 END, END_64, END_BYTES, MAX_COMMENT = b"PK\5\6", b"PK\6\6", 22, 0xFFFF
 DAMAGES = (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a file lies. offset: in a zip, of the header before it. size: of what it unpacks to."""
+
+    offset: int
+    size: int
 
 
 @contextlib.contextmanager
@@ -42,9 +52,81 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         raise UserError(str(path), f"the archive is damaged or cut short ({error})", fix=GET_AGAIN) from error
 
 
-def list_sizes(file: zipfile.ZipFile) -> dict[str, int]:
-    """Bytes of each file in a zip, by name, in its order."""
-    return {info.filename: info.file_size for info in file.infolist() if not info.is_dir()}
+def list_members(file: zipfile.ZipFile) -> dict[str, Span]:
+    """The files in a zip, by name, in its order."""
+    return {
+        info.orig_filename: Span(info.header_offset, info.file_size)
+        for info in file.infolist()
+        if not info.is_dir()
+    }
+
+
+def read_member(descriptor: int, name: str, member: Span) -> bytes:
+    """The bytes of a member of an open zip, without a look at its directory, which can be larger than memory allows.
+
+    Raises LookupError if it is not there, zipfile.BadZipFile if it is damaged or does not unpack to its size.
+    """
+    header = _read_header(descriptor, name, member.offset)
+    if header is None:
+        raise LookupError(f"no {name} at byte {member.offset:,}")
+    if header.method == zipfile.ZIP_STORED:
+        data = os.pread(descriptor, member.size, header.start)
+        end = header.start + len(data)
+    else:
+        data, end = _inflate(descriptor, header.start, member.size)
+    if len(data) != member.size:
+        raise zipfile.BadZipFile(f"{len(data):,} bytes and not {member.size:,}")
+    crc = header.crc if header.crc is not None else _read_crc_behind(descriptor, end)
+    if zlib.crc32(data) != crc:
+        raise zipfile.BadZipFile("wrong CRC-32")
+    return data
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What stands before a member. crc: None if it stands behind it. start: of its data."""
+
+    method: int
+    crc: int | None
+    start: int
+
+
+def _read_header(descriptor: int, name: str, offset: int) -> _Header | None:
+    """The header of the member of this name, None if there is none at `offset`."""
+    length = len(name.encode("utf-8"))  # at least as many bytes as in any other coding
+    block = os.pread(descriptor, MEMBER_BYTES + length, offset)
+    if len(block) < MEMBER_BYTES or block[:4] != MEMBER:
+        return None
+    flags, method, crc, length, more = (
+        int.from_bytes(block[at : at + width], "little")
+        for at, width in ((6, 2), (8, 2), (14, 4), (26, 2), (28, 2))
+    )
+    stored = block[MEMBER_BYTES : MEMBER_BYTES + length]
+    try:
+        is_here = len(stored) == length and stored.decode("utf-8" if flags & UTF_8 else "cp437") == name
+    except UnicodeDecodeError:
+        is_here = False
+    start = offset + MEMBER_BYTES + length + more
+    return _Header(method, None if flags & CRC_BEHIND else crc, start) if is_here else None
+
+
+def _inflate(descriptor: int, start: int, size: int) -> tuple[bytes, int]:
+    """What is deflated at `start`, one byte more than `size` at most, and where it ends."""
+    packed = os.pread(
+        descriptor, size + size // 8 + 1024, start
+    )  # what hardly shrinks grows by less than that
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        data = inflater.decompress(packed, size + 1)
+    except zlib.error as error:
+        raise zipfile.BadZipFile(str(error)) from None
+    return data, start + len(packed) - len(inflater.unused_data)
+
+
+def _read_crc_behind(descriptor: int, at: int) -> int:
+    """The checksum behind a member, with or without a mark before it."""
+    block = os.pread(descriptor, 8, at)
+    return int.from_bytes(block[4:8] if block[:4] == BEHIND else block[:4], "little")
 
 
 def list_folders_in(file: zipfile.ZipFile) -> list[str]:
@@ -114,17 +196,18 @@ def _check_info(info: zipfile.ZipInfo, where: str) -> None:
 
 
 def _check_places(file: zipfile.ZipFile, path: Path) -> None:
-    """Refuses a directory that leads to no member, or to the inside of another as in the denser kind of bomb."""
+    """Refuses a directory that leads to another member or none, or into one as in the denser kind of bomb."""
     with open_descriptor(path) as descriptor:
         end = 0
         for info in sorted(file.infolist(), key=lambda info: info.header_offset):
             start = info.header_offset
-            if start < end or os.pread(descriptor, len(MEMBER), start) != MEMBER:
+            header = _read_header(descriptor, info.orig_filename, start) if start >= end else None
+            if header is None or header.method != info.compress_type:
                 raise UserError(
                     str(path), f"the archive is damaged: member {info.filename!r} is not where its directory says",
                     found=f"byte {start:,}", fix=GET_AGAIN,
                 )  # fmt: skip
-            end = start + MEMBER_BYTES + info.compress_size
+            end = header.start + info.compress_size
         if end > file.start_dir:
             raise UserError(
                 str(path), "the archive is damaged: a member runs into its directory", fix=GET_AGAIN

@@ -46,8 +46,9 @@ def run(
     """Writes a row for each image of the split, in stored order, in one pass over them.
 
     features: where to write the features of each image's centre view too, if asked for: an array (N, units) float32 of
-    the last hidden layer after ReLU (fc7), in the same order. readers: threads that read ahead. Memory does not grow with the number of images, but for
-    what is written of each. Raises UserError if the weights are of another number of classes than the data.
+    the last hidden layer after ReLU (fc7), in the same order. readers: threads that read images ahead. Memory does not
+    grow with the number of images, but for what is written of each. Raises UserError if the weights are of another
+    number of classes than the data.
     """
     manifest = load_manifest(data)
     network, num_classes = read_network(weights)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from alexnet.data.cifar10 import find_cifar10, list_cifar10, list_files
 from alexnet.data.images import read_image
 from alexnet.data.inventory import Listing, Place, as_places, join_places
 from alexnet.errors import UserError
-from tests.unit.data.made_archives import CIFAR_NAMES, cifar_image, cifar_members, gzipped_tar
+from tests.unit.data.made_archives import CIFAR_NAMES, cifar_image, cifar_members, gzipped_tar, tar
 
 TOP = "cifar-10-batches-bin/"
 
@@ -96,6 +97,17 @@ def test_parts_that_do_not_fit_are_refused(
         tmp_path / "in", {name: content for name, content in members.items() if content is not None}
     )
     with pytest.raises(UserError, match=message):
+        _list(path, tmp_path / "made")
+
+
+@pytest.mark.parametrize("cut", [10_000, 20_000, 30_000])
+def test_archive_that_ends_within_a_batch_is_refused(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "cifar.tar"
+    path.write_bytes(tar(cifar_members())[:-cut])
+    with pytest.raises(UserError, match="cut short"):
+        _list(path, tmp_path / "made")
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(UserError, match="cut short"):
         _list(path, tmp_path / "made")
 
 

@@ -55,6 +55,16 @@ def test_zip_gives_what_its_folders_give(
     ]  # fmt: skip
 
 
+def test_zip_of_one_class_has_no_folder_above_it(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "x.zip", {"ant/0.jpg": jpeg(0), "ant/1.jpg": jpeg(1)})
+    listing = _list(path, HALF)
+    assert [synset.wnid for synset in listing.synsets] == ["ant"]
+    assert sorted(key for images in _images(listing).values() for key, _, _ in images) == [
+        "ant/0.jpg",
+        "ant/1.jpg",
+    ]
+
+
 def test_md5_of_a_zip_is_that_of_the_file(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "x.zip", SPLIT)
     (tmp_path / "link").symlink_to(path)

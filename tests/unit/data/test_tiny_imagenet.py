@@ -89,6 +89,14 @@ def test_link_in_the_zip_is_refused(tmp_path: Path) -> None:
         _list(path)
 
 
+def test_hidden_files_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hidden = {"tiny/train/n00000001/images/._1.JPEG": b"", "tiny/val/images/._1.JPEG": b""}
+    path = write_zip(tmp_path / "t.zip", {**tiny_members(), **hidden})
+    listing = _list(path)
+    assert [sum(map(len, listing.places[split])) for split in ("train", "val")] == [12, 4]
+    assert capsys.readouterr().err == f"{path}: 2 hidden files are not read, such as {next(iter(hidden))!r}\n"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -97,6 +105,11 @@ def test_link_in_the_zip_is_refused(tmp_path: Path) -> None:
         ({"tiny/val/images/val_1.JPEG": None}, "line 2: names no image"),
         ({"tiny/val/images/val_9.JPEG": jpeg(1)}, "says nothing of val_9.JPEG"),
         ({"tiny/val/val_annotations.txt": b"val_0.JPEG\tn99999999\n"}, "line 1: names no image"),
+        (
+            {"tiny/train/n00000009/images/1.JPEG": b""},
+            "outside the folders of its classes, found 'tiny/train/n00000009/im",
+        ),
+        ({"tiny/train/n00000001/1.JPEG": b""}, "outside the folders of its classes"),
         (
             {f"tiny/train/n00000002/images/n00000002_{n}.JPEG": None for n in range(3)},
             "no training image of n00000002",
