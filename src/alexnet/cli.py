@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("member", help="a member of params.yaml")
     doctor.add_argument("--seconds", type=float, default=10, help="of each of four measurements")
     doctor.add_argument("--json", action="store_true", help="as JSON")
-    add("relu-tanh", _relu_tanh, "train the four-layer net with ReLU and with tanh until 25% training error")
+    add("relu-tanh", _relu_tanh, "train the four-layer net with ReLU and with tanh until 25%% training error")
     neighbours = add(
         "neighbours", _neighbours, "find the training images nearest to some test images, by features of fc7"
     )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.core.ensemble import IMAGES_AT_ONCE
+from alexnet.core.ensemble import IMAGES_AT_ONCE, widen
 from alexnet.core.intervals import paired_difference
 from alexnet.core.metrics import rank
 from alexnet.core.order import seeded_order
@@ -184,7 +184,7 @@ def rank_weighted(
         total = np.zeros(probs[0][start : start + IMAGES_AT_ONCE].shape, np.float64)
         for coefficient, each in zip(coefficients, probs, strict=True):
             if coefficient:
-                total += coefficient * each[start : start + IMAGES_AT_ONCE].astype(np.float64)
+                total += coefficient * widen(each[start : start + IMAGES_AT_ONCE])
         parts.append(rank(total, k)[0])
     return np.concatenate(parts)
 
