@@ -9,16 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet.core.draws import initial_generator
 from alexnet.core.epochs import epochs_to
-from alexnet.schema import Params
 
 Activation = Literal["relu", "tanh"]
 ACTIVATIONS: tuple[Activation, ...] = ("relu", "tanh")
@@ -28,37 +26,6 @@ KERNEL, PAD = 5, 2
 POOL, POOL_STRIDE = 3, 2
 STDS = (1e-4, 0.01, 0.01, 0.01)  # of the initial weights; biases begin at 0
 LEAST_SIDE = 8  # pixels; below it a pooling has no unit left
-
-Rate = Annotated[float, Field(gt=0)]
-Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
-Count = Annotated[int, Field(gt=0)]
-
-
-class RatesTried(Params):
-    """Rates to choose from, for each activation; the likeliest first, as it ends the others early."""
-
-    relu: Annotated[list[Rate], Field(min_length=1)]
-    tanh: Annotated[list[Rate], Field(min_length=1)]
-
-
-class ReluTanhParams(Params):
-    """params.yaml: relu_tanh."""
-
-    data: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-    classes: Annotated[int, Field(ge=2)]  # images of the first so many alone; no more than there are
-    rates: RatesTried
-    choice_seeds: Annotated[list[Seed], Field(min_length=1)]  # by which the rates are chosen
-    seeds: Annotated[list[Seed], Field(min_length=1)]  # of the nets that count
-    batch: Count
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    max_epochs: Count
-    target: Annotated[float, Field(gt=0, lt=1)]  # training error at which a training stops
-
-    @model_validator(mode="after")
-    def _seeds_are_their_own(self) -> Self:
-        if shared := set(self.choice_seeds) & set(self.seeds):
-            raise ValueError(f"seed {min(shared)} chooses a rate and counts: the count would flatter it")
-        return self
 
 
 def pooled_side(side: int) -> int:

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from alexnet.core.augment import CENTRE_VIEW, view_batch, view_places
 from alexnet.core.network import Network
 from alexnet.core.order import seeded_order
-from alexnet.schema import Params
-
-
-class NeighbourParams(Params):
-    """One line of params.yaml: neighbours, by member."""
-
-    data: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]  # the member's data set
-    seed: Annotated[int, Field(ge=0, lt=1 << 63)]  # which images are shown
 
 
 def draw_images(num_images: int, seed: int, num_labelled: int, num_searched: int) -> list[list[int]]:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from alexnet.core.figure_params import NeighbourParams
 from alexnet.core.nearest import (
     Nearest,
-    NeighbourParams,
     centre_features,
     draw_images,
     feature_distances,

@@ -19,7 +19,6 @@ from alexnet.core.cifar_net import (
     ACTIVATIONS,
     Activation,
     CifarNet,
-    ReluTanhParams,
     Trial,
     choose_rate,
     epochs_left,
@@ -27,6 +26,7 @@ from alexnet.core.cifar_net import (
 )
 from alexnet.core.draws import image_order
 from alexnet.core.epochs import epochs_to
+from alexnet.core.figure_params import ReluTanhParams
 from alexnet.core.training import batches
 from alexnet.data.loader import Loader, Request
 from alexnet.data.progress import Advance, progress

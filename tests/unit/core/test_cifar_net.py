@@ -10,13 +10,13 @@ from torch.nn import functional as F
 from alexnet.core.cifar_net import (
     STDS,
     CifarNet,
-    ReluTanhParams,
     Trial,
     choose_rate,
     epochs_left,
     initialize,
 )
 from alexnet.core.epochs import epochs_to
+from alexnet.core.figure_params import ReluTanhParams
 
 PARAMS = {
     "data": "x",

@@ -121,6 +121,7 @@ def test_words_say_what_the_layers_are():
     assert words_of(data, 0) == ["image", "3 channels", "224×224"]
     assert words_of(data, 1) == ["conv1", "48 + 48 maps", "kernel 11×11×3", "stride 4, pad 0+3", "55×55 → 27×27",
                                  "ReLU, LRN, pool 3/2"]  # fmt: skip
+    assert words_of(data, 2)[2] == "kernel 5×5×48"  # of its own column's maps
     assert words_of(data, 3)[2:] == ["kernel 3×3×256", "stride 1, pad 1", "13×13", "ReLU"]
     assert words_of(data, 6) == ["fc6", "2,048 + 2,048 units", "ReLU, dropout 0.5"]
     assert words_of(data, 8) == ["fc8", "1,000 units", "softmax"]

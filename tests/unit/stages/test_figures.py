@@ -1,14 +1,16 @@
 """The stages of Figures 2 to 4 on drawn images and small nets: nearest images by a plain twin, and what is written."""
 
 import json
+import shutil
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 
+from alexnet.core.figure_params import NeighbourParams
 from alexnet.core.metrics import rank
-from alexnet.core.nearest import NeighbourParams, centre_features, draw_images
+from alexnet.core.nearest import centre_features, draw_images
 from alexnet.data.predictions import Predictions, ViewPredictions, write_predictions
 from alexnet.data.shards import open_split
 from alexnet.data.weights import describe_network, read_network, write_tensors
@@ -154,11 +156,19 @@ def test_labels_of_figure_4_are_the_stored_predictions(folders, drawn):
         assert one["best"] == np.argsort(-probs[index]).tolist()
         assert one["probs"] == pytest.approx(sorted(probs[index].tolist(), reverse=True), abs=1e-6)
         assert (one["key"], one["label"]) == (test.keys[index], test.labels[index])
-    same = [
-        image[1] == one["label"] for one in drawn["figure4"]["searched"] for image in one["pixels"]
-    ]  # [key, label, distance]
-    assert drawn["figure4"]["of_same_class"]["pixels"] == sum(same)
-    assert drawn["figure4"]["nearest"] == len(same) == 30
+
+
+def test_nearest_images_of_the_same_class_are_counted(folders, tmp_path):
+    """In the drawn set all are of the same class, so labels are changed."""
+    shutil.copytree(folders / "neighbours/cnn1", tmp_path / "cnn1")
+    about = json.loads((tmp_path / "cnn1/neighbours.json").read_text())
+    for one in about["searched"]:
+        for kind, others in (("features", 1), ("pixels", 4)):
+            for place, image in enumerate(one[kind]):
+                image["label"] = one["label"] if place >= others else (one["label"] + 1) % 4
+    (tmp_path / "cnn1/neighbours.json").write_text(json.dumps(about))
+    numbers = draw(folders, tmp_path / "out", neighbours=tmp_path)["figure4"]
+    assert (numbers["nearest"], numbers["of_same_class"]) == (30, {"features": 25, "pixels": 10})
 
 
 def test_figure_1_takes_the_numbers_of_its_stage(folders, tmp_path):

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from alexnet.core.cifar_net import CifarNet, RatesTried, ReluTanhParams, initialize
+from alexnet.core.cifar_net import CifarNet, initialize
 from alexnet.core.draws import image_order
 from alexnet.core.epochs import epochs_to
+from alexnet.core.figure_params import RatesTried, ReluTanhParams
 from alexnet.data.shards import open_split
 from alexnet.errors import UserError
 from alexnet.stages import relu_tanh
@@ -102,6 +103,13 @@ def test_says_what_was_chosen_and_how_many_times_as_long_tanh_takes(made):
             ends.nth(-1) <= 0.25
         ).all() or ends.count().max() == 4  # it stops at the target, or at the end
         assert all((one.train_top1_error.iloc[:-1] > 0.25).all() for _, one in rows.groupby("seed"))
+
+
+def test_the_nets_that_count_have_the_rate_that_was_chosen(folders, tmp_path):
+    """One that changes no weight to speak of comes first: it cannot win."""
+    history, choice = run(folders, tmp_path / "out", rates=RatesTried(relu=[1e-9, 0.003], tanh=[1e-9, 0.01]))
+    assert (choice["relu"]["lr"], choice["tanh"]["lr"]) == (0.003, 0.01)
+    assert history.groupby("activation").lr.unique().map(list).to_dict() == {"relu": [0.003], "tanh": [0.01]}
 
 
 def test_equal_runs_write_equal_bytes(folders, made, tmp_path):
