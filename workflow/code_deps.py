@@ -18,15 +18,16 @@ from ruamel.yaml import YAML
 SRC = Path("src")
 PACKAGE = "alexnet"
 # The front door parses arguments and checks params.yaml: it computes nothing and holds no default. (`check`, whose work
-# that is, depends on it.) The code that draws the embedded data set is the input of `source`: `path` in params.yaml.
+# that is, depends on CHECKS.) The code that draws the embedded data set is the input of `source`: `path` in params.yaml.
 FRONT_DOOR = {f"{PACKAGE}.cli", f"{PACKAGE}.params"}
+CHECKS = ("params", "report.claim_list")
 INPUTS = {f"{PACKAGE}.data.generated"}
 
 
 def stage_modules(src: Path, command: str) -> list[str]:
     """Paths of the modules that `alexnet COMMAND` computes with, sorted, relative to the folder above `src`."""
     if command == "check":
-        return [_as_written(src, _file(src, f"{PACKAGE}.params"))]
+        return [_as_written(src, _file(src, f"{PACKAGE}.{module}")) for module in CHECKS]
     first = f"{PACKAGE}.stages.{command.replace('-', '_')}"
     found = _closure(src, first) - INPUTS
     files = (_file(src, module) for module in found)

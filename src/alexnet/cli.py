@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alexnet import paths
+from alexnet import cli_tools, paths
 from alexnet.errors import UserError
 from alexnet.launch import joined, launch, report
 
 if TYPE_CHECKING:
     from alexnet.claims import Claim
     from alexnet.machine import Plan
+    from alexnet.params import AllParams
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "--data", action="append", default=[], metavar="NAME=PATH",
         help="where a data set's archives lie: a folder, an archive or a folder of archives",
     )  # fmt: skip
-    add("check", _check, "check params.yaml")
+    add("check", _check, "check params.yaml and claims.yaml")
     for name, command, text in (
         ("source", _source, "find a data set's images: archives checked and indexed, or generated"),
         ("audit", _audit, "read a data set's images and report what is odd, broken, there twice or missing"),
@@ -64,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     ):
         add(name, command, text).add_argument("dataset", help="a data set of params.yaml")
     add("train", _train, "train a member").add_argument("member", help="a member of params.yaml")
+    ablate = add("ablate", _ablate, "train and predict the nets of an ablation")
+    ablate.add_argument("ablation", help="an entry of `ablations` in params.yaml")
+    ablate.add_argument(
+        "--seed", type=int, help=argparse.SUPPRESS
+    )  # of the net that these processes train together
     predict = add("predict", _predict, "predict a split with a member: ten views and the centre view")
     predict.add_argument("member", help="a member of params.yaml")
     predict.add_argument("split", choices=("val", "test"))
@@ -88,7 +94,6 @@ def _parser() -> argparse.ArgumentParser:
         "--full", action="store_true", help="at the paper's size, whatever network.size says"
     )
     describe.add_argument("--json", action="store_true", help="as JSON")
-    add("metrics", _metrics, "collect every number into results/metrics.json")
     doctor = add(
         "doctor",
         _doctor,
@@ -97,6 +102,23 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("member", help="a member of params.yaml")
     doctor.add_argument("--seconds", type=float, default=10, help="of each of four measurements")
     doctor.add_argument("--json", action="store_true", help="as JSON")
+    relu_tanh = add(
+        "relu-tanh", _relu_tanh, "train the four-layer net with ReLU and with tanh until 25%% training error"
+    )
+    relu_tanh.add_argument("dataset", help="an entry of `relu_tanh` in params.yaml")
+    neighbours = add(
+        "neighbours", _neighbours, "find the training images nearest to some test images, by features of fc7"
+    )
+    neighbours.add_argument("member", help="an entry of `neighbours` in params.yaml")
+    add("figures", _figures, "draw the paper's four figures from what was made")
+    claims = add(
+        "claims", _claims, "judge each claim of the paper; say what each ablation and switch is worth"
+    )
+    claims.add_argument(
+        "--show", action="store_true", help="print the verdicts as they are in results/, in percent, instead"
+    )
+    add("metrics", _metrics, "collect every number into results/metrics.json")
+    cli_tools.register(add, _devices, _pin_threads)
     return parser
 
 
@@ -117,8 +139,10 @@ def _configure(options: argparse.Namespace) -> None:
 def _check(_: argparse.Namespace) -> None:
     from alexnet import params
     from alexnet.data.whole import write_whole
+    from alexnet.stages.claims import read_claims
 
     params.load()
+    read_claims(paths.CLAIMS)
     write_whole(paths.CHECKED, "params.yaml is in order\n")
 
 
@@ -216,6 +240,24 @@ def _train(options: argparse.Namespace) -> None:
         )
 
 
+def _ablate(options: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.machine import plan_training, read_machine, usable_gpus
+
+    loaded, machine, name = params.load(), read_machine(), options.ablation
+    line = params.ablation_of(loaded, name)
+    plan = plan_training(machine, len(usable_gpus()), loaded.variant(line.variant).columns, joined())
+    with _devices(f"ablate {name}", plan) as claimed:
+        _pin_threads(machine.threads)
+        from alexnet.ablation import Ablation
+
+        ablation = Ablation(name, loaded, machine, plan)
+        if joined() is not None:
+            ablation.train(options.seed)
+        elif code := ablation.run(claimed.cores):
+            sys.exit(code)
+
+
 @contextlib.contextmanager
 def _devices(what: str, plan: Plan) -> Iterator[Claim]:
     """The devices of a plan, claimed unless who started this process did so."""
@@ -291,6 +333,98 @@ def _describe(options: argparse.Namespace) -> None:
         return
     title = f"variant {options.variant}, protocol {options.protocol}, {options.classes:,} classes"
     print(render(described, title, (options.protocol, options.against)), end="")
+
+
+def _relu_tanh(options: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.machine import plan_prediction, read_machine, usable_gpus
+
+    name, machine = options.dataset, read_machine()
+    line = params.relu_tanh_of(params.load(), name)
+    plan = plan_prediction(machine, len(usable_gpus()))  # small: on one device, as a prediction
+    with _devices(f"relu-tanh {name}", plan):
+        _pin_threads(machine.threads)
+        from alexnet.stages import relu_tanh
+
+        relu_tanh.run(
+            name,
+            line,
+            paths.data_folder(name),
+            paths.stats_folder(name),
+            paths.relu_tanh_folder(name),
+            device_name=plan.device,
+            threads=machine.threads,
+            readers=machine.readers,
+        )
+
+
+def _neighbours(options: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.machine import plan_prediction, read_machine, usable_gpus
+
+    loaded, machine, member = params.load(), read_machine(), options.member
+    line = params.neighbours_of(loaded, member)
+    plan = plan_prediction(machine, len(usable_gpus()))
+    with _devices(f"neighbours {member}", plan):
+        _pin_threads(machine.threads)
+        from alexnet.stages import neighbours
+
+        neighbours.run(
+            member,
+            line,
+            loaded.predict.batch,
+            paths.data_folder(line.data),
+            paths.stats_folder(line.data),
+            paths.weights_file(member),
+            paths.neighbours_folder(member),
+            device_name=plan.device,
+            threads=machine.threads,
+            readers=machine.readers,
+        )
+
+
+def _first_relu_tanh(loaded: AllParams) -> Path:
+    """What Figure 1 shows and the claim on ReLU goes by: the first entry of `relu_tanh`, or a folder with nothing."""
+    return paths.relu_tanh_folder(next(iter(loaded.relu_tanh), ""))
+
+
+def _figures(_: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.stages import figures
+
+    loaded = params.load()
+    figures.run(
+        figures.Lines(loaded.members, tuple(loaded.neighbours), loaded.left_out),
+        figures.Inputs(_first_relu_tanh(loaded), paths.NEIGHBOURS, paths.MODELS, paths.PREDICTIONS),
+        paths.FIGURES,
+    )
+
+
+def _claims(options: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.core.layers import FULL_CROP_PX, FULL_SIZE
+    from alexnet.stages import claims
+
+    output = paths.table_file("claims")
+    if options.show:
+        print(claims.render(output), end="")
+        return
+    loaded = params.load()
+    is_full_size = loaded.network.size == FULL_SIZE and loaded.protocol(params.DEFAULT).crop == FULL_CROP_PX
+    lines = claims.Lines(
+        loaded.members,
+        loaded.ablations,
+        loaded.protocols,
+        loaded.left_out,
+        {name: params.dataset_of(loaded, name).source.kind for name in loaded.datasets.names()},
+        is_full_size,
+    )
+    claims.run(
+        lines,
+        loaded.tables,
+        claims.Inputs(paths.CLAIMS, paths.PREDICTIONS, paths.MODELS, paths.ABLATIONS, _first_relu_tanh(loaded)),
+        claims.Outputs(output, paths.table_file("ablations"), paths.table_file("protocols")),
+    )
 
 
 def _doctor(options: argparse.Namespace) -> None:

@@ -172,6 +172,14 @@ def leave_out(document: CommentedMap, given: set[str]) -> None:
         )
     document["left_out"] = _flow(reasons)
     _remove_members(document["members"], set(reasons))
+    _remove_ablations(document, set(reasons))
+    for section, known in (("relu_tanh", _names(document["datasets"])), ("neighbours", document["members"])):
+        for name in [name for name in document[section] if name not in known]:
+            del document[section][name]
+
+
+def _names(datasets: CommentedMap) -> list[str]:
+    return [name for kind in KINDS for name in datasets[kind]]
 
 
 def _remove_members(members: CommentedMap, left_out: set[str]) -> None:
@@ -181,6 +189,14 @@ def _remove_members(members: CommentedMap, left_out: set[str]) -> None:
         for name in removed:
             del members[name]
         removed = {name for name, member in members.items() if member.get("start") in removed}
+
+
+def _remove_ablations(document: CommentedMap, left_out: set[str]) -> None:
+    """Removes ablations of these data sets, and those that no member is left to compare with."""
+    groups = {member["group"] for member in document["members"].values()}
+    for name, line in list(document["ablations"].items()):
+        if line["data"] in left_out or line["base"] not in groups:
+            del document["ablations"][name]
 
 
 def render(profile: str, document: CommentedMap) -> str:
@@ -208,7 +224,8 @@ def link(place: Path, target: Path) -> None:
 def remove_left_overs(checked: params.AllParams) -> None:
     """Removes what earlier parameters made in the folders that stages read as a whole.
 
-    These are the held-out images of other data sets, and predictions of members that are gone or moved.
+    These are the held-out images of other data sets, predictions of members that are gone or moved, and what entries
+    that are gone of ablations, relu_tanh and neighbours made.
     """
     for file in paths.HELD_OUT.glob("*.parquet"):
         if file.stem not in checked.datasets.ilsvrc:
@@ -217,6 +234,14 @@ def remove_left_overs(checked: params.AllParams) -> None:
         member = checked.members.get(folder.name)
         if folder.is_dir() and (member is None or member.data != folder.parent.name):
             shutil.rmtree(folder)
+    for room, known in (
+        (paths.ABLATIONS, checked.ablations),
+        (paths.RELU_TANH, checked.relu_tanh),
+        (paths.NEIGHBOURS, checked.neighbours),
+    ):
+        for folder in room.glob("*/"):
+            if folder.is_dir() and folder.name not in known:
+                shutil.rmtree(folder)
 
 
 def _expect_known(profile: str, document: CommentedMap, targets: Mapping[str, Path]) -> None:

@@ -9,12 +9,13 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from alexnet import paths
+from alexnet.core.figure_params import NeighbourParams, ReluTanhParams
 from alexnet.core.intervals import TableParams
 from alexnet.core.layers import FULL_CROP_PX, FULL_SIZE, NetworkParams, input_side, join, plan_layers
 from alexnet.core.protocol import PredictParams, ProtocolParams
@@ -52,6 +53,24 @@ class MemberParams(Params):
     start: Name
 
 
+class AblationParams(Params):
+    """One entry of `ablations`: nets that differ from those of a group, a net for each seed, compared on a split."""
+
+    base: str
+    data: Name
+    split: Literal["val", "test"]
+    variant: Name
+    protocol: Name
+    overrides: dict[str, Any]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=1 << 63)]], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check_seeds(self) -> AblationParams:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds must differ from each other")
+        return self
+
+
 class AllParams(Params):
     """params.yaml."""
 
@@ -63,6 +82,9 @@ class AllParams(Params):
     variants: dict[Name, dict[str, Any]]
     protocols: dict[Name, dict[str, Any]]
     members: dict[Name, MemberParams]
+    ablations: dict[Name, AblationParams]
+    relu_tanh: dict[Name, ReluTanhParams]
+    neighbours: dict[Name, NeighbourParams]
     predict: PredictParams
     tables: TableParams
 
@@ -92,9 +114,15 @@ class AllParams(Params):
 
     def protocol_of(self, member: str) -> ProtocolParams:
         """The protocol a member is trained by: the named one with its own overrides."""
-        line = self.members[member]
+        return self._override(self.members[member], f"members.{member}.overrides")
+
+    def protocol_of_ablation(self, name: str) -> ProtocolParams:
+        """The protocol an ablation's nets are trained by."""
+        return self._override(self.ablations[name], f"ablations.{name}.overrides")
+
+    def _override(self, line: MemberParams | AblationParams, where: str) -> ProtocolParams:
         joined = join(self.protocol(line.protocol).model_dump(mode="json"), line.overrides)
-        return _parse(ProtocolParams, joined, f"members.{member}.overrides")
+        return _parse(ProtocolParams, joined, where)
 
 
 def at_full_size(
@@ -126,6 +154,12 @@ def check(data: object) -> AllParams:
         params.variant(name)
     for name in params.members:
         _check_member(params, name)
+    for name in params.ablations:
+        _check_ablation(params, name)
+    for name in params.relu_tanh:
+        _expect(name, params.datasets.names(), f"relu_tanh.{name}", params.left_out.get(name, ""))
+    for name in params.neighbours:
+        _check_neighbours(params, name)
     return params
 
 
@@ -140,6 +174,24 @@ def member_of(params: AllParams, name: str) -> MemberParams:
     """A member's line. Raises UserError if there is none."""
     _expect(name, params.members, f"members, asked for {name}")
     return params.members[name]
+
+
+def ablation_of(params: AllParams, name: str) -> AblationParams:
+    """An ablation's entry. Raises UserError if there is none."""
+    _expect(name, params.ablations, f"ablations, asked for {name}")
+    return params.ablations[name]
+
+
+def relu_tanh_of(params: AllParams, dataset: str) -> ReluTanhParams:
+    """How ReLU and tanh are compared on a data set. Raises UserError if they are not."""
+    _expect(dataset, params.relu_tanh, f"relu_tanh, asked for {dataset}")
+    return params.relu_tanh[dataset]
+
+
+def neighbours_of(params: AllParams, member: str) -> NeighbourParams:
+    """Which images of a member Figure 4 shows. Raises UserError if none."""
+    _expect(member, params.neighbours, f"neighbours, asked for {member}")
+    return params.neighbours[member]
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -184,18 +236,47 @@ def _check_member(params: AllParams, name: str) -> None:
                 fix=f"Let one of them start from {SCRATCH}.",
             )  # fmt: skip
         seen.append(start)
-    protocol, network = params.protocol_of(name), params.network_of(name)
+    _check_fit(params, params.protocol_of(name), member, f"member {name}")
+
+
+def _check_ablation(params: AllParams, name: str) -> None:
+    """What an entry of `ablations` says of other sections must be there, and fit."""
+    line, where = params.ablations[name], f"ablations.{name}"
+    _expect(line.variant, params.variants, f"{where}.variant")
+    _expect(line.protocol, params.protocols, f"{where}.protocol")
+    _expect(line.data, params.datasets.names(), f"{where}.data", params.left_out.get(line.data, ""))
+    _expect(
+        line.base, list(dict.fromkeys(member.group for member in params.members.values())), f"{where}.base"
+    )
+    _check_fit(params, params.protocol_of_ablation(name), line, f"ablation {name}")
+
+
+def _check_neighbours(params: AllParams, name: str) -> None:
+    """The member must be there, and its data set the one named, by which the graph knows it."""
+    _expect(name, params.members, f"neighbours.{name}")
+    if params.neighbours[name].data != params.members[name].data:
+        raise UserError(
+            f"params.yaml: neighbours.{name}.data", "is not the member's data set", found=params.neighbours[name].data,
+            expected=params.members[name].data, fix="Correct it.",
+        )  # fmt: skip
+
+
+def _check_fit(
+    params: AllParams, protocol: ProtocolParams, line: MemberParams | AblationParams, what: str
+) -> None:
+    """Crop, network and prepared images must fit each other."""
+    network = params.variant(line.variant)
     try:
         side = input_side(network, protocol, protocol.crop)
         plan_layers(network, protocol, 1000, protocol.crop)
     except ValueError as error:
         raise UserError(
-            f"params.yaml: variants.{member.variant}", f"makes no network for crops of {protocol.crop}: {error}",
+            f"params.yaml: variants.{line.variant}", f"makes no network for crops of {protocol.crop}: {error}",
             fix="Change network.size or the layer's numbers.",
         ) from None  # fmt: skip
     if side > params.prepare.resize:
         raise UserError(
-            f"params.yaml: protocols.{member.protocol}.crop", f"member {name} crops more than there is",
+            f"params.yaml: protocols.{line.protocol}.crop", f"{what} crops more than there is",
             found=side, expected=f"at most prepare.resize, {params.prepare.resize}",
             fix="Lower crop, or raise prepare.resize.",
         )  # fmt: skip

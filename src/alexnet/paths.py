@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+CLAIMS = Path("claims.yaml")
 MACHINE = Path("machine.yaml")
 INPUTS = Path("inputs")
 WORK = Path("work")
@@ -14,6 +15,11 @@ CHECKPOINTS = Path(".ckpt")
 CHECKED = WORK / "checked"
 HELD_OUT = WORK / "held_out"
 PREDICTIONS = WORK / "predictions"
+MODELS = WORK / "models"
+ABLATIONS = WORK / "ablations"
+RELU_TANH = WORK / "relu_tanh"
+NEIGHBOURS = WORK / "neighbours"
+FIGURES = RESULTS / "figures"
 AUDITS = WORK / "audits"
 
 
@@ -70,6 +76,31 @@ def record_file(member: str) -> Path:
 def history_file(member: str) -> Path:
     """A row per epoch of a member's training."""
     return WORK / "models" / member / "history.csv"
+
+
+def ablation_folder(name: str) -> Path:
+    """The nets of an ablation, a folder for each seed: weights, record, history and predictions."""
+    return ABLATIONS / name
+
+
+def unfinished_ablation(name: str) -> Path:
+    """The same while it is being made, outside the output: what is finished is not made again."""
+    return WORK / "unfinished" / "ablations" / name
+
+
+def features_file(member: str) -> Path:
+    """Features of all of a member's training images, kept by `alexnet similar`; no stage's output."""
+    return WORK / "features" / f"{member}.npy"
+
+
+def relu_tanh_folder(dataset: str) -> Path:
+    """Trainings of the four-layer net with ReLU and with tanh."""
+    return RELU_TANH / dataset
+
+
+def neighbours_folder(member: str) -> Path:
+    """Some test images, and the training images nearest to them by a member's features."""
+    return NEIGHBOURS / member
 
 
 def predictions_file(dataset: str, member: str, split: str) -> Path:

@@ -12,6 +12,11 @@ from alexnet.core.metrics import rank
 
 IMAGES_AT_ONCE = 4096  # a full-size average in float64 would need gigabytes
 
+# Every float16 as float64, by its bits. Most probabilities of 1,000 classes are so small that NumPy takes four times as
+# long to convert them as to look them up.
+with np.errstate(invalid="ignore"):
+    _HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float64)
+
 
 def check_same_keys(keys: Mapping[str, Sequence[str]]) -> None:
     """Raises ValueError, naming both members, unless all members' images are the same in the same order.
@@ -47,12 +52,19 @@ def average(
     total = np.zeros(probs[0].shape, np.float64)
     if weights is None:
         for each in probs:
-            total += each
+            total += widen(each)
         return total / len(probs)
     _check_weights(weights, len(probs))
     for weight, each in zip(weights, probs, strict=True):
-        total += weight * each.astype(np.float64)
+        total += weight * widen(each)
     return total
+
+
+def widen(probs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """The same values in float64, quickly where they are stored as float16."""
+    if probs.dtype != np.float16:
+        return probs.astype(np.float64)
+    return _HALVES.take(np.ascontiguousarray(probs).view(np.uint16))
 
 
 def rank_average(

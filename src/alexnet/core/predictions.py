@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,3 +41,8 @@ class Predictions:
     centre: ViewPredictions
     reason: str | None
     synsets_sha256: str | None = None
+
+
+def hash_classes(wnids: Iterable[str]) -> str:
+    """The `synsets_sha256` of classes with these wnids, in the order of their labels."""
+    return hashlib.sha256("\n".join(wnids).encode()).hexdigest()

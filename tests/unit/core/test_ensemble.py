@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from alexnet.core import ensemble
-from alexnet.core.ensemble import average, check_same_keys, rank_average
+from alexnet.core.ensemble import average, check_same_keys, rank_average, widen
 from alexnet.core.metrics import rank
 
 Probs = npt.NDArray[np.float16]
@@ -28,6 +28,15 @@ def test_probabilities_are_averaged_and_not_logits() -> None:
     assert average(members) == pytest.approx(np.array([[0.466633, 0.533367]]), abs=1e-6)
     assert rank_average(members, 1).tolist() == [[1]]
     assert np.mean(np.log(members), axis=0).argmax() == 0
+
+
+def test_every_float16_is_widened_to_its_own_value() -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    finite = halves[np.isfinite(halves)].reshape(-1, 2)
+    assert np.array_equal(widen(finite), finite.astype(np.float64))
+    assert np.array_equal(widen(finite[:, 1:]), finite[:, 1:].astype(np.float64))
+    assert np.isnan(widen(halves)[np.isnan(halves)]).all()
+    assert widen(np.array([0.1])).tolist() == [0.1]
 
 
 def test_weights_count() -> None:
