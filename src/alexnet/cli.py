@@ -118,6 +118,11 @@ def _parser() -> argparse.ArgumentParser:
         "--show", action="store_true", help="print the verdicts as they are in results/, in percent, instead"
     )
     add("metrics", _metrics, "collect every number into results/metrics.json")
+    add(
+        "report",
+        _report,
+        f"write {paths.REPORT}: verdicts, tables, figures and where they come from, in one page",
+    )
     cli_tools.register(add, _devices, _pin_threads)
     return parser
 
@@ -422,7 +427,9 @@ def _claims(options: argparse.Namespace) -> None:
     claims.run(
         lines,
         loaded.tables,
-        claims.Inputs(paths.CLAIMS, paths.PREDICTIONS, paths.MODELS, paths.ABLATIONS, _first_relu_tanh(loaded)),
+        claims.Inputs(
+            paths.CLAIMS, paths.PREDICTIONS, paths.MODELS, paths.ABLATIONS, _first_relu_tanh(loaded)
+        ),
         claims.Outputs(output, paths.table_file("ablations"), paths.table_file("protocols")),
     )
 
@@ -461,6 +468,40 @@ def _metrics(_: argparse.Namespace) -> None:
     loaded = params.load()
     tables = [paths.table_file(table) for table in TABLES]
     metrics.run(loaded.members, paths.PREDICTIONS, tables, paths.RESULTS / "metrics.json")
+
+
+def _report(_: argparse.Namespace) -> None:
+    from alexnet import params
+    from alexnet.stages import report as stage
+
+    loaded = params.load()
+    stage.run(
+        stage.Lines(
+            loaded.profile,
+            loaded.tables.confidence,
+            loaded.members,
+            loaded.ablations,
+            {name: params.dataset_of(loaded, name).source.kind for name in loaded.datasets.names()},
+            loaded.left_out,
+            {name: (loaded.network_of(name), loaded.protocol_of(name)) for name in loaded.members},
+            {name: loaded.protocol(name) for name in loaded.protocols},
+        ),
+        stage.Inputs(
+            paths.RESULTS,
+            paths.FIGURES,
+            paths.CAPTIONS,
+            paths.WORK / "data",
+            paths.MODELS,
+            paths.ABLATIONS,
+            paths.PREDICTIONS,
+            paths.AUDITS,
+            paths.TIMES,
+            paths.PARAMS,
+            paths.CLAIMS,
+            paths.PINS,
+        ),
+        paths.REPORT,
+    )
 
 
 def _pin_threads(threads: int) -> None:

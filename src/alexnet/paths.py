@@ -21,6 +21,10 @@ RELU_TANH = WORK / "relu_tanh"
 NEIGHBOURS = WORK / "neighbours"
 FIGURES = RESULTS / "figures"
 AUDITS = WORK / "audits"
+TIMES = WORK / "times"
+REPORT = RESULTS / "report.html"
+CAPTIONS = Path("workflow/report")
+PINS = Path("requirements.txt")
 
 
 def input_link(name: str) -> Path:
