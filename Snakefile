@@ -7,7 +7,7 @@ from alexnet.machine import count_devices, read_machine, usable_gpus
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, f"{workflow.basedir}/workflow")
-from bridge import BridgeError, open_engine
+from bridge import BridgeError, caption_of, join_captions, open_engine
 
 
 def check_params():
@@ -18,12 +18,22 @@ def check_params():
 
 
 def flag_output(stage, path):
-    """An output as Snakemake is to take it: a folder, a mark to be set after the job, or a file."""
-    return (
-        directory(path)
-        if path in stage.folders
-        else touch(path) if path in stage.marks else path
+    """An output as Snakemake is to take it: a folder, a mark to be set after the job, or a file; perhaps for its report."""
+    is_folder = path in stage.folders
+    flagged = (
+        directory(path) if is_folder else touch(path) if path in stage.marks else path
     )
+    if not stage.chapter:
+        return flagged
+    return report(
+        flagged,
+        category=stage.chapter,
+        caption=join_captions(path) if is_folder else caption_of(path),
+        patterns=[r"{name,[a-z]+\d+}.svg"] if is_folder else [],
+    )
+
+
+report: "workflow/report/workflow.rst"
 
 
 if config:

@@ -33,6 +33,7 @@ LOCKS = Path(".snakemake/locks")
 STAMP = ".snakemake_timestamp"  # Snakemake takes the time of a folder from this file in it
 TOKENS = "tokens-"
 MARKS = ENGINES / "made"
+CAPTIONS = Path("workflow/report")
 T = TypeVar("T")
 
 
@@ -54,6 +55,7 @@ class Stage:
     gpu: str | None  # none if None
     priority: int  # how many stages wait for it: long chains first, or they are left over at the end
     token: str = ""
+    chapter: str | None = None  # of Snakemake's report, in which its outputs stand; none if None
 
     @property
     def rule(self) -> str:
@@ -140,6 +142,26 @@ def ask_dvc() -> Report:
         gc.enable()
 
 
+def caption_of(path: str) -> str:
+    """The file with the caption of an output in Snakemake's report: that by its name in workflow/report."""
+    return str(CAPTIONS / f"{Path(path).stem}.rst")
+
+
+def join_captions(path: str) -> str:
+    """The same for a folder whose files have captions of their own, by the wildcard `name`: one file that has them all.
+
+    A flag of Snakemake's has room for one. It is written anew each time it is asked for.
+    """
+    choices = [
+        f'{{% if snakemake.wildcards.name == "{caption.stem}" %}}\n{caption.read_text()}{{% endif %}}\n'
+        for caption in sorted(CAPTIONS.glob("*.rst"))
+    ]
+    joined = ENGINES / "captions" / f"{Path(path).name}.rst"
+    joined.parent.mkdir(parents=True, exist_ok=True)
+    joined.write_text("".join(choices))
+    return str(joined)
+
+
 def wait_for_others(ask: Callable[[], T], busy: type[Exception]) -> T:
     """What `ask` returns, tried again while a stage that somebody else runs keeps its files locked."""
     said = False
@@ -176,6 +198,7 @@ def read_stages(repo: Any, gates: set[str]) -> Iterator[Stage]:
             threads=meta.get("threads"),
             gpu=meta.get("gpu"),
             priority=len(networkx.ancestors(graph, stage)),
+            chapter=meta.get("report"),
         )
 
 

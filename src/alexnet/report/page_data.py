@@ -134,10 +134,10 @@ def say_unaudited(datasets: Sequence[DataSet], audits: Sequence[Audit]) -> str:
     missing = [dataset.name for dataset in datasets if dataset.name not in audited]
     if not missing:
         return ""
-    command = f"alexnet audit {missing[0]}"
-    which = "None of the data sets" if len(missing) == len(datasets) else wording.listing(missing)
-    verb = "was" if len(missing) in (1, len(datasets)) else "were"
-    return f"{which} {verb} audited for odd, damaged or repeated images; `{command}` does it."
+    command = f"`alexnet audit {missing[0]}` does it."
+    if len(missing) == len(datasets):
+        return f"None of the data sets was audited for odd, damaged or repeated images; {command}"
+    return f"Not audited for odd, damaged or repeated images: {wording.listing(missing)}; {command}"
 
 
 def _splits(manifest: Manifest) -> Iterator[tuple[str, Any]]:

@@ -45,9 +45,10 @@ class Hash:
 
 def read_net(record: Mapping[str, Any], of: str = "") -> Net:
     """record: record.json of a training. Raises KeyError, TypeError or ValueError if it is none."""
+    machine = dict(record["machine"])
+    machine |= {name: int(machine.get(name) or 1) for name in ("processes", "threads")}
     return Net(
-        str(record["member"]), of, int(record["seed"]), float(record["seconds"]), int(record["num_images"]),
-        dict(record["machine"]),
+        str(record["member"]), of, int(record["seed"]), float(record["seconds"]), int(record["num_images"]), machine
     )  # fmt: skip
 
 
@@ -107,12 +108,11 @@ def _sorted(times: Sequence[StageTime]) -> list[StageTime]:
 
 
 def _describe_device(machine: Mapping[str, Any]) -> str:
-    processes, threads = int(machine.get("processes", 1)), machine.get("threads")
+    processes, threads = machine["processes"], wording.count(machine["threads"], "thread")
     parts = [str(machine.get("device", "not recorded"))]
-    if processes > 1:
-        parts.append(f"{processes} processes by {machine.get('mode')}")
-    if threads:
-        parts.append(wording.count(int(threads), "thread") + (" each" if processes > 1 else ""))
+    parts += (
+        [f"{processes} processes by {machine.get('mode')}", f"{threads} each"] if processes > 1 else [threads]
+    )
     return ", ".join(parts)
 
 

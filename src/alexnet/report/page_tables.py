@@ -141,7 +141,7 @@ def tabulate_ablations(
             rows.append(
                 [
                     row["name"], describe_change(lines[row["name"]]), f"{row['data']} {row['split']}",
-                    "" if wording.is_missing(row["seeds"]) else f"{row['seeds']}",
+                    _count(row["seeds"]),
                     shown["value"], shown["base_value"], shown["difference"],
                     _span(row, "effect", places),
                     "" if wording.is_missing(row["p_value"]) else wording.p_value(row["p_value"]),
@@ -190,7 +190,7 @@ def tabulate_gaps(frame: pd.DataFrame, confidence: float) -> list[Grid]:
             shown.append(
                 [
                     switch or PARTS[part], _text(first["default"]), _text(first["setting"]),
-                    "" if wording.is_missing(first["seeds"]) else f"{first['seeds']}",
+                    _count(first["seeds"]),
                     *(_gap(by_metric[metric]) if metric in by_metric else "" for metric in METRICS),
                     wording.reason(_text(first["reason"]), "effect"),
                 ]
@@ -259,6 +259,10 @@ def _reasons(table: pd.DataFrame) -> list[str]:
             names = models.setdefault(row["reason"], [])
             names += [row["model"]] * (row["model"] not in names)
     return [f"{wording.listing(names)}: {reason}." for reason, names in models.items()]
+
+
+def _count(number: Any) -> str:
+    return "" if wording.is_missing(number) else f"{int(number):,}"
 
 
 def _over(number: int, over: str) -> str:

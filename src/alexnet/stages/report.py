@@ -27,6 +27,7 @@ from alexnet.report.page_figures import NAMES, Picture, make_picture
 from alexnet.report.page_origin import Hash, Net, StageTime, read_net, read_pins, read_time
 from alexnet.report.page_tables import describe_change
 from alexnet.report.tables import COLUMNS as TABLE_COLUMNS
+from alexnet.report.tables import METRIC_NAMES
 from alexnet.report.verdicts import VERDICTS
 
 TABLES = ("table1", "table2", "fall2009")
@@ -155,6 +156,11 @@ def _read_table(path: Path, columns: Sequence[str], command: str) -> pd.DataFram
         raise _damaged(path, error, f"Build it again: {command}.") from None
     if missing := [name for name in columns if name not in frame]:
         raise UserError(str(path), f"has no column {missing[0]}", fix=f"Build it again: {command}.")
+    if "metric" in frame and (unknown := set(frame.metric.dropna()) - set(METRIC_NAMES)):
+        raise UserError(
+            str(path), "has a metric that is none", found=min(unknown), expected=f"one of {', '.join(METRIC_NAMES)}",
+            fix=f"Build it again: {command}.",
+        )  # fmt: skip
     return frame
 
 
