@@ -27,6 +27,7 @@ def test_help_lists_a_command_per_stage(capsys):
         "table",
         "doctor",
         "metrics",
+        "report",
     ):
         assert f"\n    {command}" in text
 
@@ -50,7 +51,10 @@ def test_a_mistake_is_one_line_and_a_bad_exit_code(arguments, text, capsys):
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["--help", "check", "source", "prepare", "configure", "table", "metrics"])
+@pytest.mark.parametrize(
+    "command",
+    ["--help", "check", "source", "prepare", "configure", "table", "metrics", "claims", "figures", "report"],
+)
 def test_commands_that_train_nothing_do_not_import_torch(command):
     modules = {
         "--help": "alexnet.cli",

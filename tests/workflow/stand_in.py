@@ -73,6 +73,23 @@ def run(params: dict[str, Any], command: str, arguments: list[str]) -> None:
         write(f"results/{name}.csv", f"model,value\n{name},{digest(Path('work/predictions') / folder)}")
     elif command == "metrics":
         write("results/metrics.json", json.dumps({"members": len(params["members"])}))
+    elif command in ("ablate", "relu-tanh", "neighbours"):
+        section = {"ablate": "ablations", "relu-tanh": "relu_tanh", "neighbours": "neighbours"}[command]
+        line = params[section][name]
+        data = Path(f"work/data/{line.get('data', name)}")
+        write(f"work/{section}/{name}/record.json", digest(line, data))
+    elif command == "claims":
+        for table in ("claims", "ablations", "protocols"):
+            write(f"results/{table}.csv", f"id,value\n{table},{digest(Path('work/predictions'))}")
+    elif command == "card":
+        write("work/cards/cards.md", digest(Path("work/predictions")))
+    elif command == "figures":
+        for number in (1, 2, 3, 4):
+            for end in ("", "_narrow"):
+                svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{number}" height="9"></svg>'
+                write(f"results/figures/figure{number}{end}.svg", svg)
+    elif command == "report":
+        write("results/report.html", f"<!DOCTYPE html><title>{digest(Path('results/claims.csv'))}</title>")
 
 
 def main() -> int:

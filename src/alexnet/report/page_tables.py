@@ -130,7 +130,7 @@ def tabulate_ablations(
     for metric in METRICS:
         rows = []
         for row in frame[frame.metric == metric].to_dict("records"):
-            places = wording.decimals_for(row["images"])
+            places = _places(row)
             shown = {
                 name: "" if wording.is_missing(row[name]) else show(row[name], decimals)
                 for name, show, decimals in (
@@ -235,6 +235,12 @@ def plain(value: Any) -> str:
     return "never" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
+def _places(row: Mapping[Any, Any]) -> int:
+    """Decimals of an effect."""
+    effect = (row["difference"], row["ci_low"], row["ci_high"])
+    return wording.decimals_of(effect, wording.decimals_for(row["images"]))
+
+
 def _span(row: Mapping[Any, Any], kind: str, places: int) -> str:
     """A row's interval, if it has one."""
     return (
@@ -243,7 +249,7 @@ def _span(row: Mapping[Any, Any], kind: str, places: int) -> str:
 
 
 def _gap(row: Mapping[Any, Any]) -> str:
-    places = wording.decimals_for(row["images"])
+    places = _places(row)
     if wording.is_missing(row["difference"]):
         return ""
     text = wording.points(row["difference"], places)

@@ -14,11 +14,13 @@ from alexnet.report.verdicts import VERDICTS
 # A mark beside the word, so that a reader finds a verdict at a glance; the word says it.
 MARKS = {"reproduced": "✓", "not reproduced": "✗", "undecided": "?", "not run": "–"}
 NOT_RUN = "not run"
+# Beginnings of the sentences of a reason that a verdict should not be read without: what would decide it, and chance.
+WEIGHTY = ("If it stays as it is", "Among ", "The value lies on the very limit")
 
 
 @dataclass(frozen=True)
 class ClaimRow:
-    """A claim in words. why: the first sentence of the reason. facts: what a reader may want to know besides."""
+    """A claim in words. why: the reason, without what is among the facts: what a reader may want to know besides."""
 
     id: str
     claim: str
@@ -69,12 +71,13 @@ def section_name(section: str) -> str:
 
 def _row(row: Mapping[Any, Any]) -> ClaimRow:
     kind, places = row["kind"], wording.decimals_for(row["images"])
+    if kind == "effect":
+        places = wording.decimals_of((row["value"], row["ci_low"], row["ci_high"]), places)
     has_value = not wording.is_missing(row["value"])
     has_interval = not wording.is_missing(row["ci_low"])
-    why, rest = wording.first_sentence(wording.reason(row["reason"], kind))
-    if row["verdict"] == "undecided" and rest:
-        decides, rest = wording.first_sentence(rest)
-        why = f"{why} {decides}"
+    first, *others = wording.sentences(wording.reason(row["reason"], kind))
+    why = [first, *(text for text in others if text.startswith(WEIGHTY))]
+    rest = [text for text in others if text not in why]
     return ClaimRow(
         row["id"],
         row["claim"],
@@ -83,8 +86,8 @@ def _row(row: Mapping[Any, Any]) -> ClaimRow:
         wording.value(row["value"], kind, places) if has_value else "",
         wording.span(row["ci_low"], row["ci_high"], kind, places) if has_interval else "",
         "" if wording.is_missing(row["paper"]) else wording.value(row["paper"], kind),
-        why,
-        [(name, text) for name, text in _facts(row, rest) if text],
+        " ".join(why),
+        [(name, text) for name, text in _facts(row, " ".join(rest)) if text],
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 MINUS, NO_BREAK = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 MANY_IMAGES = 10_000  # from here on a hundredth of a percent is an image or more
+MOST_DECIMALS = 3
 LEAST_P = 0.001
 _MARGIN = re.compile(r"\b(within|further than) (\d[\d.]*(?:e-\d+)?) (of|from)\b")
 
@@ -17,6 +19,17 @@ _MARGIN = re.compile(r"\b(within|further than) (\d[\d.]*(?:e-\d+)?) (of|from)\b"
 def decimals_for(num_images: Any) -> int:
     """How many decimals of a percent are worth showing of an error over so many images (NA: few)."""
     return 2 if not is_missing(num_images) and num_images >= MANY_IMAGES else 1
+
+
+def decimals_of(differences: Iterable[float], decimals: int) -> int:
+    """As many decimals of points as it takes that no difference but zero looks like zero; MOST_DECIMALS at most.
+
+    An interval that just excludes zero must not seem to hold it. differences: NaN where there is none.
+    """
+    known = [abs(100 * difference) for difference in differences if not is_missing(difference)]
+    while decimals < MOST_DECIMALS and any(0 < each < 0.5 * 10**-decimals for each in known):
+        decimals += 1
+    return decimals
 
 
 def is_missing(value: Any) -> bool:
@@ -83,10 +96,9 @@ def reason(text: str, kind: str) -> str:
     return _MARGIN.sub(in_points, text)
 
 
-def first_sentence(text: str) -> tuple[str, str]:
-    """A text's first sentence, and the rest."""
-    first, *others = re.split(r"(?<=[.!?]) (?=[A-Z])", text, maxsplit=1)
-    return first, " ".join(others)
+def sentences(text: str) -> list[str]:
+    """A text's sentences: each ends before a capital letter."""
+    return re.split(r"(?<=[.!?]) (?=[A-Z])", text)
 
 
 def listing(names: list[str]) -> str:

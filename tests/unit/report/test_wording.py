@@ -55,7 +55,15 @@ def test_margins_of_errors_are_in_points_and_those_of_ratios_as_they_are() -> No
 
 
 def test_a_sentence_ends_where_the_next_begins() -> None:
-    assert wording.first_sentence("It holds zero and 0.5 of the effect. If so, 7,851 images. End.") == (
-        "It holds zero and 0.5 of the effect.", "If so, 7,851 images. End.",
-    )  # fmt: skip
-    assert wording.first_sentence("One.") == ("One.", "")
+    assert wording.sentences("It holds zero and 0.5 of the effect. If so, 7,851 images. End.") == [
+        "It holds zero and 0.5 of the effect.", "If so, 7,851 images.", "End.",
+    ]  # fmt: skip
+    assert wording.sentences("One.") == ["One."]
+
+
+@pytest.mark.parametrize(
+    ("differences", "decimals"),
+    [((-0.004, -0.0002), 2), ((-0.004, 0.0), 1), ((0.0005,), 1), ((0.00001,), 3), ((float("nan"), 0.02), 1)],
+)
+def test_what_is_not_zero_does_not_look_like_it(differences: tuple[float, ...], decimals: int) -> None:
+    assert wording.decimals_of(differences, 1) == decimals
