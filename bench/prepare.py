@@ -19,6 +19,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -129,6 +130,8 @@ def run_all(tar: Path, count: int, store: str, workers: int, folder: Path) -> fl
         synsets = number_synsets({"n00000010": "all of them"})
         write_inventory(source, Inventory("bench", "folder", [], synsets, counts), tables)
     folders = prepare.Folders(source, folder / "data", folder / "unfinished", None, None)
+    shutil.rmtree(folders.output, ignore_errors=True)  # of the run before, not to be paid for by this one
+    os.sync()
     begun = time.perf_counter()
     prepare.run("bench", params(store), folders, workers=workers)
     return time.perf_counter() - begun

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from alexnet import cli_tools, paths
 from alexnet.errors import UserError
 from alexnet.launch import joined, launch, report
+from alexnet.times import time_stage
 
 if TYPE_CHECKING:
-    from alexnet.claims import Claim
+    from alexnet.leases import Lease
     from alexnet.machine import Plan
     from alexnet.params import AllParams
 
@@ -30,12 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return options.command(options) or 0
+        with _timed(options):
+            return options.command(options) or 0
     except UserError as error:
         report(f"error: {error}")
         return int(getattr(options, "mistake_code", 1))
     except KeyboardInterrupt:
         return 130
+
+
+def _timed(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    """Notes how long a stage takes that computes on no leased device."""
+    is_stage = hasattr(options, "stage") and not getattr(options, "show", False)
+    return time_stage(options.stage.format(**vars(options))) if is_stage else contextlib.nullcontext()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,9 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
+    def add(name: str, command: Command, text: str, *, stage: str | None = None) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
-        added.set_defaults(command=command)
+        added.set_defaults(command=command, **({"stage": stage} if stage else {}))
         return added
 
     configure = add("configure", _configure, "write params.yaml from a profile and link the data")
@@ -59,11 +67,23 @@ def _parser() -> argparse.ArgumentParser:
     add("check", _check, "check params.yaml and claims.yaml")
     for name, command, text in (
         ("source", _source, "find a data set's images: archives checked and indexed, or generated"),
-        ("audit", _audit, "read a data set's images and report what is odd, broken, there twice or missing"),
         ("prepare", _prepare, "resize a data set's images and write them as shards"),
         ("rgb-pca", _rgb_pca, "compute a data set's mean image and RGB PCA"),
     ):
-        add(name, command, text).add_argument("dataset", help="a data set of params.yaml")
+        stage = add(name, command, text, stage=f"{name} {{dataset}}")
+        stage.add_argument("dataset", help="a data set of params.yaml")
+    audit = add(
+        "audit",
+        _audit,
+        "read data sets' images and report what is odd, broken, there twice or missing",
+        stage="audit",
+    )
+    audit.add_argument(
+        "datasets",
+        nargs="*",
+        metavar="dataset",
+        help="data sets of params.yaml; all of them if none is named",
+    )
     add("train", _train, "train a member").add_argument("member", help="a member of params.yaml")
     ablate = add("ablate", _ablate, "train and predict the nets of an ablation")
     ablate.add_argument("ablation", help="an entry of `ablations` in params.yaml")
@@ -78,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write the features of fc7 too, an array (images, units) in .npy format",
     )
-    table = add("table", _table, "write one of the paper's tables, ours beside it")
+    table = add("table", _table, "write one of the paper's tables, ours beside it", stage="table {table}")
     table.add_argument("table", choices=TABLES)
     table.add_argument(
         "--show", action="store_true", help="print the table as it is in results/, in percent, instead"
@@ -110,14 +130,17 @@ def _parser() -> argparse.ArgumentParser:
         "neighbours", _neighbours, "find the training images nearest to some test images, by features of fc7"
     )
     neighbours.add_argument("member", help="an entry of `neighbours` in params.yaml")
-    add("figures", _figures, "draw the paper's four figures from what was made")
+    add("figures", _figures, "draw the paper's four figures from what was made", stage="figures")
     claims = add(
-        "claims", _claims, "judge each claim of the paper; say what each ablation and switch is worth"
+        "claims",
+        _claims,
+        "judge each claim of the paper; say what each ablation and switch is worth",
+        stage="claims",
     )
     claims.add_argument(
         "--show", action="store_true", help="print the verdicts as they are in results/, in percent, instead"
     )
-    add("metrics", _metrics, "collect every number into results/metrics.json")
+    add("metrics", _metrics, "collect every number into results/metrics.json", stage="metrics")
     add(
         "report",
         _report,
@@ -167,10 +190,14 @@ def _audit(options: argparse.Namespace) -> None:
     from alexnet.machine import read_machine
     from alexnet.stages import audit
 
-    name = options.dataset
-    params.dataset_of(params.load(), name)
-    folders = audit.Folders(paths.source_folder(name), paths.AUDITS, paths.unfinished_audit_folder(name))
-    print(audit.run(name, folders, workers=read_machine().workers), end="")
+    loaded = params.load()
+    datasets = {}
+    for name in options.datasets or loaded.datasets.names():
+        params.dataset_of(loaded, name)
+        datasets[name] = audit.Folders(
+            paths.source_folder(name), paths.AUDITS, paths.unfinished_audit_folder(name)
+        )
+    print(audit.run_all(datasets, workers=read_machine().workers), end="")
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -214,9 +241,9 @@ def _train(options: argparse.Namespace) -> None:
     name = options.member
     member, network = params.member_of(loaded, name), loaded.network_of(name)
     plan = plan_training(machine, len(usable_gpus()), network.columns, joined())
-    with _devices(f"train {name}", plan) as claimed:
+    with _timed_devices(f"train {name}", plan) as leased:
         if plan.processes > 1 and joined() is None:
-            if code := launch(["train", name], plan.processes, claimed.cores):
+            if code := launch(["train", name], plan.processes, leased.cores):
                 sys.exit(code)
             return
         _pin_threads(machine.threads)
@@ -252,29 +279,40 @@ def _ablate(options: argparse.Namespace) -> None:
     loaded, machine, name = params.load(), read_machine(), options.ablation
     line = params.ablation_of(loaded, name)
     plan = plan_training(machine, len(usable_gpus()), loaded.variant(line.variant).columns, joined())
-    with _devices(f"ablate {name}", plan) as claimed:
+    with _timed_devices(f"ablate {name}", plan) as leased:
         _pin_threads(machine.threads)
         from alexnet.ablation import Ablation
 
         ablation = Ablation(name, loaded, machine, plan)
         if joined() is not None:
             ablation.train(options.seed)
-        elif code := ablation.run(claimed.cores):
+        elif code := ablation.run(leased.cores):
             sys.exit(code)
 
 
 @contextlib.contextmanager
-def _devices(what: str, plan: Plan) -> Iterator[Claim]:
-    """The devices of a plan, claimed unless who started this process did so."""
-    from alexnet.claims import Claim, claim
+def _timed_devices(stage: str, plan: Plan) -> Iterator[Lease]:
+    """The devices of a stage, and how long it takes once it has them."""
+    device = (
+        plan.device if plan.processes == 1 else f"{plan.device}, {plan.processes} processes ({plan.mode})"
+    )
+    timed = time_stage(stage, device) if joined() is None else contextlib.nullcontext()
+    with _devices(stage, plan) as leased, timed:
+        yield leased
+
+
+@contextlib.contextmanager
+def _devices(what: str, plan: Plan) -> Iterator[Lease]:
+    """The devices of a plan, leased unless who started this process did so."""
+    from alexnet.leases import Lease, lease
 
     if joined() is not None:
-        yield Claim()
+        yield Lease()
         return
     for note in plan.notes:
         print(f"{what}: {note}", file=sys.stderr)
-    with claim(plan) as claimed:
-        yield claimed
+    with lease(plan) as leased:
+        yield leased
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -284,7 +322,7 @@ def _predict(options: argparse.Namespace) -> None:
     loaded, machine = params.load(), read_machine()
     data = params.member_of(loaded, options.member).data
     plan = plan_prediction(machine, len(usable_gpus()))
-    with _devices(f"predict {options.member} {options.split}", plan):
+    with _timed_devices(f"predict {options.member} {options.split}", plan):
         _pin_threads(machine.threads)
         from alexnet.stages import predict
 
@@ -347,7 +385,7 @@ def _relu_tanh(options: argparse.Namespace) -> None:
     name, machine = options.dataset, read_machine()
     line = params.relu_tanh_of(params.load(), name)
     plan = plan_prediction(machine, len(usable_gpus()))  # small: on one device, as a prediction
-    with _devices(f"relu-tanh {name}", plan):
+    with _timed_devices(f"relu-tanh {name}", plan):
         _pin_threads(machine.threads)
         from alexnet.stages import relu_tanh
 
@@ -370,7 +408,7 @@ def _neighbours(options: argparse.Namespace) -> None:
     loaded, machine, member = params.load(), read_machine(), options.member
     line = params.neighbours_of(loaded, member)
     plan = plan_prediction(machine, len(usable_gpus()))
-    with _devices(f"neighbours {member}", plan):
+    with _timed_devices(f"neighbours {member}", plan):
         _pin_threads(machine.threads)
         from alexnet.stages import neighbours
 

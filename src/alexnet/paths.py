@@ -115,3 +115,8 @@ def predictions_file(dataset: str, member: str, split: str) -> Path:
 def table_file(table: str) -> Path:
     """One of the paper's tables, ours beside it."""
     return RESULTS / f"{table}.csv"
+
+
+def time_file(stage: str) -> Path:
+    """How long a stage took when it last ran here; no stage's output."""
+    return TIMES / f"{stage.replace(' ', '-')}.json"

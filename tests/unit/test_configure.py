@@ -42,7 +42,7 @@ def test_comments_of_the_base_are_kept_and_each_member_stays_one_line() -> None:
     lines = Path("params.yaml").read_text().splitlines()
     assert any("# shorter side" in line for line in lines)
     for name in params.load().members:
-        (line,) = [line for line in lines if line.startswith(f"  {name}: {{")]
+        (line,) = [line for line in lines if line.startswith(f"  {name}: {{group: ")]
         assert line.endswith("}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,13 @@ SAME_COLUMNS = ["pixels", "dataset", "split", "key", "wnid"]
 Keys = npt.NDArray[np.uint64]
 
 
-def list_audits(folder: Path, *, besides: str | None = None) -> dict[str, Path]:
+def list_audits(folder: Path, *, besides: Container[str] = ()) -> dict[str, Path]:
     """The images of each data set that was audited, by its name. Raises UserError if one is damaged.
 
-    besides: a data set that is not wanted.
+    besides: data sets that are not wanted.
     """
     paths = {path.parent.name: path for path in sorted(folder.glob(f"[!.]*/{IMAGES}"))}
-    found = {name: path for name, path in paths.items() if name != besides}
+    found = {name: path for name, path in paths.items() if name not in besides}
     for path in found.values():
         try:
             schema = pq.read_schema(path)

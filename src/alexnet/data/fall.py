@@ -16,7 +16,7 @@ from alexnet.data.checksums import FileToCheck
 from alexnet.data.ilsvrc import SYNSET_TAR, list_synset, wnid_of
 from alexnet.data.inventory import SPLITS, Listing, number_synsets, set_label
 from alexnet.data.progress import progress
-from alexnet.data.tars import Member, scan_images, scan_tar
+from alexnet.data.tars import Member, drop_hidden, scan_images, scan_tar
 from alexnet.errors import UserError
 
 WORDS = "words.txt"
@@ -91,7 +91,7 @@ def _list_tars(archives: FallArchives) -> Iterator[tuple[str, str, Member | None
         if match:
             yield name, match[1], None
         else:
-            for inner in scan_tar(path):
+            for inner in drop_hidden(str(path), scan_tar(path)):
                 yield name, wnid_of(inner, path), inner
 
 

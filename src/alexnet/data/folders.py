@@ -14,8 +14,8 @@ from alexnet.data.access import explain_access
 from alexnet.data.checksums import FileToCheck
 from alexnet.data.fall import WORDS, Fractions, parse_words, read_words, split_classes
 from alexnet.data.inventory import SPLITS, Listing, make_places, number_synsets
-from alexnet.data.tars import IMAGE_SUFFIXES, check_text
-from alexnet.data.zips import Span, is_hidden, list_folders_in, list_members, open_zip, read_text
+from alexnet.data.tars import IMAGE_SUFFIXES, check_text, is_hidden
+from alexnet.data.zips import Span, list_folders_in, list_members, open_zip, read_text
 from alexnet.errors import UserError
 
 

@@ -15,7 +15,7 @@ from alexnet.data.checksums import FileToCheck
 from alexnet.data.devkit import label_by_name, read_devkit, read_ids
 from alexnet.data.inventory import SPLITS, Listing, Synset, make_places
 from alexnet.data.progress import progress
-from alexnet.data.tars import IMAGE_SUFFIXES, Member, scan_images, scan_tar
+from alexnet.data.tars import IMAGE_SUFFIXES, Member, drop_hidden, scan_images, scan_tar
 from alexnet.errors import UserError
 
 SYNSET_TAR = re.compile(r"(n\d{8})\.tar", re.ASCII)
@@ -139,7 +139,7 @@ def _list_train(archives: Archives, synsets: list[Synset]) -> list[pa.Table]:
     path, labels = archives.folder / name, {synset.wnid: synset.label for synset in synsets}
     tables: dict[str, pa.Table] = {}
     with progress(total=len(labels), what=f"index {name}", unit="synset") as advance:
-        for inner in scan_tar(path):
+        for inner in drop_hidden(str(path), scan_tar(path)):
             wnid = wnid_of(inner, path)
             if wnid in tables or wnid not in labels:
                 what = "is there twice" if wnid in tables else "is no class of the development kit"

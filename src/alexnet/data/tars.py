@@ -10,9 +10,10 @@ import contextlib
 import gzip
 import io
 import os
+import sys
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -341,9 +342,12 @@ def check_text(name: str, where: str) -> None:
 
 
 def scan_images(path: Path, inside: Member | None = None) -> list[Member]:
-    """The image files in a tar. Raises UserError as scan_tar does, and for a file not named as an image."""
+    """The image files in a tar. Raises UserError as scan_tar does, and for a file not named as an image.
+
+    Hidden files, which copying tools leave behind, are told of and left out.
+    """
     where = f"{path}: {inside.name}" if inside else str(path)
-    members = list(scan_tar(path, inside))
+    members = drop_hidden(where, scan_tar(path, inside))
     for member in members:
         if not member.name.lower().endswith(IMAGE_SUFFIXES):
             raise UserError(
@@ -351,6 +355,25 @@ def scan_images(path: Path, inside: Member | None = None) -> list[Member]:
                 expected="names such as n01440764_10026.JPEG", fix="Check that this is the right archive.",
             )  # fmt: skip
     return members
+
+
+def drop_hidden(where: str, members: Iterable[Member]) -> list[Member]:
+    """The members that are not hidden; says how many are."""
+    found = list(members)
+    tell_hidden(where, [member.name for member in found if is_hidden(member.name)])
+    return [member for member in found if not is_hidden(member.name)]
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file's or one of its folders' name begins with a dot, or a Mac has added it."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def tell_hidden(where: str, names: Sequence[str]) -> None:
+    """Says that hidden files are not read."""
+    if names:
+        files = "file is" if len(names) == 1 else "files are"
+        print(f"{where}: {len(names):,} hidden {files} not read, such as {names[0]!r}", file=sys.stderr)
 
 
 def read_small_files(path: Path, endings: tuple[str, ...], limit: int = 1 << 26) -> dict[str, bytes]:

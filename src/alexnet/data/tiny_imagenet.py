@@ -11,8 +11,8 @@ from alexnet.core.order import seeded_order
 from alexnet.data.checksums import FileToCheck
 from alexnet.data.fall import parse_words
 from alexnet.data.inventory import Listing, Synset, make_places, number_synsets
-from alexnet.data.tars import GET_AGAIN, IMAGE_SUFFIXES
-from alexnet.data.zips import Span, is_hidden, list_members, open_zip, read_text, tell_hidden
+from alexnet.data.tars import GET_AGAIN, IMAGE_SUFFIXES, is_hidden, tell_hidden
+from alexnet.data.zips import Span, list_members, open_zip, read_text
 from alexnet.errors import UserError
 
 NO_TEST = "Tiny ImageNet's test images have no labels"

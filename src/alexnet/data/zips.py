@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import sys
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,17 +131,6 @@ def _read_crc_behind(descriptor: int, at: int) -> int:
 def list_folders_in(file: zipfile.ZipFile) -> list[str]:
     """The folders that a zip names by themselves, without their slash."""
     return [info.filename.rstrip("/") for info in file.infolist() if info.is_dir()]
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file's or one of its folders' name begins with a dot, or a Mac has added it."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-
-
-def tell_hidden(where: str, names: Sequence[str]) -> None:
-    """Says that hidden files are not read."""
-    if names:
-        print(f"{where}: {len(names):,} hidden files are not read, such as {names[0]!r}", file=sys.stderr)
 
 
 def read_text(file: zipfile.ZipFile, name: str, where: str) -> str:

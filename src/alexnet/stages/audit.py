@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,19 +84,56 @@ def run(dataset: str, folders: Folders, *, workers: int) -> str:
     twice), audit.json (all numbers) and oddest.png (pictures of the oddest). Nothing odd stops it; an archive that is
     not there any more, or another, raises UserError. A run that was killed is gone on with.
     """
+    return run_all({dataset: folders}, workers=workers)
+
+
+def run_all(datasets: Mapping[str, Folders], *, workers: int) -> str:
+    """Writes the audits of several data sets as `run` does, each compared with all others, whichever comes first."""
+    others = {name: list_audits(folders.audits, besides=datasets) for name, folders in datasets.items()}
+    with contextlib.ExitStack() as stack:
+        read = [
+            stack.enter_context(_read_images(name, folders, workers)) for name, folders in datasets.items()
+        ]
+        images = {one.dataset: one.images for one in read}
+        texts = [_compare(one, {**others[one.dataset], **images}) for one in read]
+    for folders in datasets.values():
+        remove_parts(folders.unfinished)
+    return "\n".join(texts)
+
+
+@dataclass(frozen=True)
+class Read:
+    """A data set all of whose images were looked at. images: the file of their rows."""
+
+    dataset: str
+    folders: Folders
+    inventory: Inventory
+    tally: Tally
+    images: Path
+
+
+@contextlib.contextmanager
+def _read_images(dataset: str, folders: Folders, workers: int) -> Iterator[Read]:
+    """Looks at the images; what was found is locked while the block runs."""
     inventory, what = load_inventory(folders.source), f"audit {dataset}"
-    output = folders.audits / dataset
-    others = list_audits(folders.audits, besides=dataset)
     with open_parts(folders.unfinished, _identify(dataset, folders.source), what) as parts:
         _inspect(what, inventory, folders.source, parts, workers)
-        with explain_access(str(output)), whole_folder(output) as folder:
-            tally = _join(inventory, parts, folder / IMAGES)
-            same = find_same(dataset, {**others, dataset: folder / IMAGES})
-            summary = _write(folder, inventory, tally, same, sorted(others))
-            places = _find_places(folders.source, choose_pictures(tally, same, dataset))
-            pictures = list(_show(places, inventory))
-            draw_sheet(f"{dataset}: the oddest files", pictures).save(folder / "oddest.png")
-    remove_parts(folders.unfinished)
+        path = parts.folder / IMAGES
+        with explain_access(str(path)):
+            tally = _join(inventory, parts, path)
+        yield Read(dataset, folders, inventory, tally, path)
+
+
+def _compare(read: Read, audits: Mapping[str, Path]) -> str:
+    """Writes one audit, and returns it as text. audits: the images of all data sets that were audited, this one too."""
+    dataset, output = read.dataset, read.folders.audits / read.dataset
+    with explain_access(str(output)), whole_folder(output) as folder:
+        shutil.copyfile(read.images, folder / IMAGES)
+        same = find_same(dataset, audits)
+        summary = _write(folder, read.inventory, read.tally, same, sorted(set(audits) - {dataset}))
+        places = _find_places(read.folders.source, choose_pictures(read.tally, same, dataset))
+        pictures = list(_show(places, read.inventory))
+        draw_sheet(f"{dataset}: the oddest files", pictures).save(folder / "oddest.png")
     return f"{output} has a row per image, all numbers and pictures of the oddest files.\n\n{render(summary)}"
 
 

@@ -58,14 +58,14 @@ def run(
         )  # fmt: skip
     chosen = np.flatnonzero((train.labels >= 0) & (train.labels < params.classes))
     if not len(chosen):
-        raise UserError(str(data), "has no training images of these classes", fix=f"Raise relu_tanh.{name}.classes.")
+        raise UserError(
+            str(data), "has no training images of these classes", fix=f"Raise relu_tanh.{name}.classes."
+        )
     device = open_device(device_name, threads)
     try:
         parameters = CifarNet("relu", params.classes, train.side).num_parameters
     except ValueError as error:
-        raise UserError(
-            f"params.yaml: prepare.resize, for {name}", str(error), fix="Raise it."
-        ) from None
+        raise UserError(f"params.yaml: prepare.resize, for {name}", str(error), fix="Raise it.") from None
     mean_image = read_colours(stats).mean_image.to(device)
     rows: dict[str, list[dict[str, Any]]] = {"choice": [], "history": []}
     summary: dict[str, Any] = {

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet.data import tars
-from alexnet.data.tars import Window, open_descriptor, read_small_files, scan_images, scan_tar
+from alexnet.data.tars import Window, drop_hidden, open_descriptor, read_small_files, scan_images, scan_tar
 from alexnet.errors import UserError
 from tests.unit.data.made_archives import odd_tar, tar
 
@@ -284,6 +284,23 @@ def test_file_not_named_as_an_image_is_refused(tmp_path: Path) -> None:
     path = _write(tmp_path / "x.tar", tar({"a.JPEG": b"1", "README": b"2"}))
     with pytest.raises(UserError, match="not named as an image, found 'README'"):
         scan_images(path)
+
+
+def test_hidden_files_are_told_of_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {"./n1/a.JPEG": b"1", "./n1/.a.JPEG.PwzGOM": b"2", "__MACOSX/a.JPEG": b"3"}
+    path = _write(tmp_path / "x.tar", tar(files))
+    assert [member.base for member in scan_images(path)] == ["a.JPEG"]
+    assert capsys.readouterr().err == (
+        f"{path}: 2 hidden files are not read, such as './n1/.a.JPEG.PwzGOM'\n"
+    )
+
+
+def test_hidden_members_beside_synsets_tars_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _write(tmp_path / "x.tar", tar({"n00000010.tar": tar(FILES), ".n00000010.tar.Xy12": b"2"}))
+    assert [inner.name for inner in drop_hidden("x", scan_tar(path))] == ["n00000010.tar"]
+    assert "x: 1 hidden file is not read" in capsys.readouterr().err
 
 
 def test_window_behaves_as_a_file_of_its_own(tmp_path: Path) -> None:

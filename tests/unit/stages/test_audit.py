@@ -219,6 +219,26 @@ def test_other_data_sets_are_compared_with(audited: tuple[Path, str], contest: P
         audit.run("ilsvrc2012", audit.Folders(contest, folders.audits, tmp_path / "more"), workers=1)
 
 
+def test_sets_audited_together_are_compared_whichever_comes_first(contest: Path, tmp_path: Path) -> None:
+    folder = write_class_folders(tmp_path / "fall", 2)
+    (folder / "bee/copy.png").write_bytes(_as_png(jpeg(10)))
+    sources = {"ilsvrc2012": contest, "fall2011": _source_folder(folder)}
+    made = []
+    for number, names in enumerate((list(sources), list(reversed(sources)))):
+        room = tmp_path / str(number)
+        datasets = {name: audit.Folders(sources[name], room / "audits", room / name) for name in names}
+        text = audit.run_all(datasets, workers=1)
+        assert "- 1 picture in both train and ilsvrc2012/val\n" in text
+        made.append({name: _bytes_of(room / "audits" / name) for name in sources})
+        assert sorted(path.name for path in room.iterdir() if path.is_dir()) == ["audits"]
+    assert made[0] == made[1]
+    same = _summary(tmp_path / "0/audits/ilsvrc2012")["same_pixels"]
+    assert same["compared_with"] == ["fall2011"]
+    assert {"places": ["val", "fall2011/train"], "pixels": 1, "images": 2, "labels_disagree": 0} in same[
+        "found"
+    ]
+
+
 def test_damaged_audit_of_the_set_itself_does_not_hinder_a_new_one(
     contest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,13 +352,13 @@ def test_command_reads_with_the_machines_workers_and_prints_the_audit(
     Path("machine.yaml").write_text("workers: 3\n")
     calls = []
     monkeypatch.setattr(
-        audit, "run", lambda *args, **options: calls.append((args, options)) or "odd things\n"
+        audit, "run_all", lambda *args, **options: calls.append((args, options)) or "odd things\n"
     )
     assert cli.main(["audit", "ilsvrc2012"]) == 0
     folders = audit.Folders(
         Path("work/sources/ilsvrc2012"), Path("work/audits"), Path("work/unfinished_audits/ilsvrc2012")
     )
-    assert calls == [(("ilsvrc2012", folders), {"workers": 3})]
+    assert calls == [(({"ilsvrc2012": folders},), {"workers": 3})]
     assert capsys.readouterr().out.endswith("odd things\n")
     assert folders.audits / "x" == paths.audit_folder("x")
     with pytest.raises(KeyError):  # that is where an unknown data set is refused

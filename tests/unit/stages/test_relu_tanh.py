@@ -34,7 +34,7 @@ def folders(tmp_path_factory):
 
 def params(**changes):
     plain = {
-        "data": "made", "classes": 3, "rates": RatesTried(relu=[0.003, 0.001], tanh=[0.01]), "choice_seeds": [7],
+        "classes": 3, "rates": RatesTried(relu=[0.003, 0.001], tanh=[0.01]), "choice_seeds": [7],
         "seeds": [1, 2], "batch": 4, "momentum": 0.9, "max_epochs": 4, "target": 0.25,
     }  # fmt: skip
     return ReluTanhParams(**{**plain, **changes})
@@ -42,7 +42,7 @@ def params(**changes):
 
 def run(folders, output, **changes):
     relu_tanh.run(
-        params(**changes), folders / "data", folders / "stats", output, device_name="cpu", threads=1
+        "made", params(**changes), folders / "data", folders / "stats", output, device_name="cpu", threads=1
     )
     return pd.read_csv(output / "history.csv"), json.loads((output / "choice.json").read_text())
 
@@ -140,7 +140,7 @@ def test_a_rate_that_cannot_win_any_more_is_given_up():
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"classes": 5}, "relu_tanh.classes: more than made has, found 5, expected at most 4")],
+    [({"classes": 5}, "relu_tanh.made.classes: more than there are, found 5, expected at most 4")],
 )
 def test_what_does_not_fit_the_data_is_refused_and_leaves_what_was_there(folders, tmp_path, changes, message):
     (tmp_path / "out").mkdir()

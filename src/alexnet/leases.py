@@ -1,8 +1,8 @@
-"""Devices that nobody else uses meanwhile: claims on GPUs and cores, as locked files in .engines/devices.
+"""Devices that nobody else uses meanwhile: leases of GPUs and cores, as locked files in .engines/devices.
 
-Whoever starts a training, DVC, Snakemake or a user, it claims here what it takes. The kernel gives a lock back when the
-process that holds it dies, however it dies, so no claim is ever stale and the files may stay.
-Claims hold among the builds of one folder; two folders on one machine do not see each other's.
+Whoever starts a training, DVC, Snakemake or a user, it leases here what it takes. The kernel gives a lock back when the
+process that holds it dies, however it dies, so no lease is ever stale and the files may stay.
+Leases hold among the builds of one folder; two folders on one machine do not see each other's.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ CAN_PIN = hasattr(os, "sched_setaffinity")
 
 
 @dataclass(frozen=True)
-class Claim:
-    """What is claimed: GPUs by the names CUDA_VISIBLE_DEVICES has for them, or cores by number."""
+class Lease:
+    """What is leased: GPUs by the names CUDA_VISIBLE_DEVICES has for them, or cores by number."""
 
     gpus: tuple[str, ...] = ()
     cores: tuple[int, ...] = ()
 
 
 @contextlib.contextmanager
-def claim(plan: Plan, folder: Path = FOLDER) -> Iterator[Claim]:
+def lease(plan: Plan, folder: Path = FOLDER) -> Iterator[Lease]:
     """The GPUs of a plan, or its cores if it has no GPUs, for this process and those it starts, until the end.
 
     Waits until enough are free, and says so once on standard error. Takes all there are if the plan has more.
     Enter it before PyTorch is imported: this process is bound to the cores, or CUDA_VISIBLE_DEVICES set to the GPUs.
-    Where the system cannot bind a process to cores (macOS), the claim merely counts them.
+    Where the system cannot bind a process to cores (macOS), the lease merely counts them.
     """
     kind = "GPU" if plan.gpus else "core"
     there = usable_gpus() if plan.gpus else [str(core) for core in _cores()]
@@ -48,11 +48,11 @@ def claim(plan: Plan, folder: Path = FOLDER) -> Iterator[Claim]:
         names = _lock(kind, there, min(wanted, len(there)), folder, stack)
         if plan.gpus:
             stack.enter_context(_visible(names))
-            yield Claim(gpus=tuple(names))
+            yield Lease(gpus=tuple(names))
         else:
             cores = tuple(map(int, names))
             stack.enter_context(_bound(cores))
-            yield Claim(cores=cores)
+            yield Lease(cores=cores)
 
 
 def _cores() -> list[int]:
