@@ -18,7 +18,8 @@ from ruamel.yaml import YAML
 SRC = Path("src")
 PACKAGE = "alexnet"
 # The front door parses arguments and checks params.yaml: it computes nothing and holds no default. (`check`, whose work
-# that is, depends on CHECKS.) The code that draws the embedded data set is the input of `source`: `path` in params.yaml.
+# that is, depends on CHECKS.) The code that draws the embedded data set is the input of `source`, as `path` in
+# params.yaml.
 FRONT_DOOR = {f"{PACKAGE}.cli", f"{PACKAGE}.params"}
 CHECKS = ("params", "report.claim_list")
 INPUTS = {f"{PACKAGE}.data.generated"}
