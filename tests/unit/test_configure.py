@@ -57,6 +57,24 @@ def test_a_data_set_without_a_source_is_left_out_with_its_members(archives: Path
     assert Path("inputs/ilsvrc2012").readlink() == archives
 
 
+def test_entries_go_with_the_data_and_members_they_need() -> None:
+    Path("photos/train/n01440764").mkdir(parents=True)
+    configure("imagenet", {"ilsvrc2010": "photos"})
+    loaded = params.load()
+    assert list(loaded.ablations) == ["half"] and not loaded.neighbours and not loaded.relu_tanh
+    configure("cifar10", {"cifar10": str(_write_cifar10())})
+    loaded = params.load()
+    assert list(loaded.relu_tanh) == loaded.datasets.names() == ["cifar10"]
+    assert not loaded.members and not loaded.ablations
+
+
+def _write_cifar10() -> Path:
+    """A zip laid out as CIFAR-10's classes are, with none of its images."""
+    members = {f"{split}/{name}/1.jpg": b"an image" for split in ("train", "test") for name in ("cat", "dog")}
+    write_zip(Path("cifar10.zip"), members)
+    return Path("cifar10.zip")
+
+
 def test_a_member_is_left_out_with_the_one_it_starts_from(folder: Path, archives: Path) -> None:
     profile = {"members": {"cnn5": {"start": "finetuned1"}, "cnn4": {"start": "cnn5"}}}
     Path("configs/chain.yaml").write_text(yaml.safe_dump(profile))
@@ -112,9 +130,13 @@ def test_a_link_is_replaced(folder: Path, archives: Path) -> None:
 
 def test_what_earlier_parameters_made_goes_where_stages_read_whole_folders(archives: Path) -> None:
     kept = [Path("work/held_out/ilsvrc2012.parquet"), Path("work/predictions/ilsvrc2012/cnn1/val.parquet")]
+    kept += [Path("work/ablations/no_lrn/1/val.parquet"), Path("work/neighbours/cnn1/shown.npy")]
     gone = [
         Path("work/held_out/ilsvrc2010.parquet"),
         Path("work/predictions/ilsvrc2012/finetuned1/val.parquet"),
+        Path("work/ablations/half/10/val.parquet"),
+        Path("work/relu_tanh/cifar10/choice.json"),
+        Path("work/neighbours/cnn9/shown.npy"),
     ]
     for file in [*kept, *gone]:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -135,7 +157,11 @@ def test_null_removes_a_key_and_a_kind_replaces_a_whole_mapping() -> None:
 @pytest.mark.parametrize(
     ("profile", "data", "message"),
     [
-        ("imagenett", {}, "no such profile, found imagenett, expected demo, imagenet, tiny-imagenet"),
+        (
+            "imagenett",
+            {},
+            "no such profile, found imagenett, expected cifar10, demo, imagenet, tiny-imagenet",
+        ),
         ("demo", {"ilsvrc2012": "."}, "profile demo has no use for it, found ilsvrc2012"),
         ("imagenet", {}, "no data set has a source, expected at least one of --data ilsvrc2010=PATH"),
         (

@@ -55,6 +55,13 @@ def test_a_missing_key_is_named(data):
         (("members", "cnn1", "variant"), "two_column", "Did you mean two_columns?"),
         (("members", "cnn1", "overrides"), {"batch_size": 4}, "members.cnn1.overrides.batch_size: unknown key. Did you mean batch?"),
         (("protocols", "default", "crop"), 999, "member cnn1 crops more than there is, found 999, expected at most prepare.resize, 32."),
+        (("ablations", "half", "base"), "cn", "ablations.half.base: names what does not exist, found cn, expected one of cnn, pretrained"),
+        (("ablations", "half", "seeds"), [1, 1], "seeds must differ from each other"),
+        (("ablations", "half", "overrides"), {"crop": 999}, "ablation half crops more than there is, found 999"),
+        (("relu_tanh", "cifar"), {"classes": 2, "rates": {"relu": [1.0], "tanh": [1.0]}, "choice_seeds": [1], "seeds": [2], "batch": 1, "momentum": 0.0, "max_epochs": 1, "target": 0.5}, "relu_tanh.cifar: names what does not exist, found cifar"),
+        (("relu_tanh", "ilsvrc2012", "choice_seeds"), [101, 3], "seed 3 chooses a rate and counts"),
+        (("neighbours", "cnn9"), {"data": "ilsvrc2012", "seed": 1}, "neighbours.cnn9: names what does not exist, found cnn9"),
+        (("neighbours", "cnn1", "data"), "fall2011", "neighbours.cnn1.data: is not the member's data set, found fall2011, expected ilsvrc2012"),
         (("network", "columns"), 7, "makes no network for crops of 28: conv1 takes 3 maps and gives 16; 7 columns divide both"),
     ],
 )  # fmt: skip
@@ -75,6 +82,20 @@ def test_a_member_on_data_left_out_is_told_why(data):
     del data["datasets"]["ilsvrc"]["ilsvrc2010"]
     data["left_out"] = {"ilsvrc2010": "no --data for it"}
     assert "It was left out: no --data for it. Run `alexnet configure`" in message(data)
+
+
+def test_commands_ask_for_entries_that_are_there():
+    loaded = params.load(DEMO)
+    assert params.relu_tanh_of(loaded, "ilsvrc2012").target == 0.25
+    assert params.neighbours_of(loaded, "cnn1").data == "ilsvrc2012"
+    assert params.ablation_of(loaded, "half").variant == "half"
+    for ask, section in (
+        (params.relu_tanh_of, "relu_tanh"),
+        (params.neighbours_of, "neighbours"),
+        (params.ablation_of, "ablations"),
+    ):
+        with pytest.raises(UserError, match=f"{section}, asked for x: names what does not exist"):
+            ask(loaded, "x")
 
 
 def test_a_key_that_stands_twice_is_refused(tmp_path):

@@ -129,11 +129,22 @@ def copy_project(folder: Path, alexnet: list[str]) -> Project:
     return Project(folder, environment)
 
 
-def configure_small(project: Project, members: dict[str, Any], profile: str, *arguments: str) -> None:
-    """Configures a profile `small`: another one with these members alone, and without the set nobody trains on."""
+def configure_small(
+    project: Project,
+    members: dict[str, Any],
+    profile: str,
+    *arguments: str,
+    ablations: dict[str, Any] | None = None,
+    relu_tanh: dict[str, Any] | None = None,
+    neighbours: dict[str, Any] | None = None,
+) -> None:
+    """Configures a profile `small`: another one with these entries alone, and without the set nobody trains on."""
     differences = yaml.safe_load(project.path(f"configs/{profile}.yaml").read_text()) or {}
     base = yaml.safe_load(project.path("configs/base.yaml").read_text())
     differences["members"] = dict.fromkeys(base["members"]) | members
+    differences["ablations"] = ablations or {}
+    differences["relu_tanh"] = relu_tanh or {}
+    differences["neighbours"] = dict.fromkeys(base["neighbours"]) | (neighbours or {})
     differences.setdefault("datasets", {}).setdefault("fall", {})["fall2009"] = None
     project.path("configs/small.yaml").write_text(yaml.safe_dump(differences, sort_keys=False))
     project.call(sys.executable, "-m", "alexnet.cli", "configure", "small", *arguments)
