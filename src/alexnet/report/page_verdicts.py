@@ -22,7 +22,7 @@ WEIGHTY = ("If it stays as it is", CHANCE, "The value lies on the very limit")
 
 @dataclass(frozen=True)
 class ClaimRow:
-    """A claim in words. caution: what no reader may miss. why: the reason. facts: what a reader may want to know besides."""
+    """A claim in words. caution: what no reader may miss. why: the reason. facts: what one may want to know besides."""
 
     id: str
     claim: str
