@@ -81,6 +81,8 @@ def run(params: dict[str, Any], command: str, arguments: list[str]) -> None:
     elif command == "claims":
         for table in ("claims", "ablations", "protocols"):
             write(f"results/{table}.csv", f"id,value\n{table},{digest(Path('work/predictions'))}")
+    elif command == "audit":
+        write("work/audits/all.json", digest(Path("work/sources")))
     elif command == "card":
         write("work/cards/cards.md", digest(Path("work/predictions")))
     elif command == "figures":

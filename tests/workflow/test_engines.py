@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,13 @@ def test_after_snakemake_neither_engine_has_anything_to_do(project: Project) -> 
 def test_changed_momentum_trains_and_does_not_prepare(project: Project) -> None:
     project.edit("params.yaml", "momentum: 0.9", "momentum: 0.8")
     ran = project.build("snakemake")
-    assert {line.split()[0] for line in ran} <= {"train", "predict", "table", "metrics"}
+    results = {"table", "claims", "card", "figures", "report", "metrics"}
+    assert {line.split()[0] for line in ran} <= {"train", "predict"} | results
     assert len([line for line in ran if line.startswith("train")]) == len(MEMBERS)
     project.assert_idle()
     project.edit("params.yaml", "momentum: 0.8", "momentum: 0.9")
-    assert project.build("dvc") == [], "the nets of before come from DVC's cache"
+    # The nets of before come from DVC's cache, which does not hold all results.
+    assert {line.split()[0] for line in project.build("dvc")} <= {"claims", "figures", "report"}
     project.assert_idle()
 
 
@@ -116,6 +119,37 @@ def test_one_more_seed_trains_one_net(project: Project, engine: str) -> None:
     ]  # fmt: skip
     assert not any(line.startswith(("source", "prepare", "rgb-pca")) for line in ran)
     project.assert_idle()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_one_more_ablation_trains_its_nets_alone(project: Project, engine: str) -> None:
+    line = {
+        "base": "cnn", "data": "ilsvrc2012", "split": "val", "variant": "no_lrn", "protocol": "default",
+        "overrides": {}, "seeds": [1, 2],
+    }  # fmt: skip
+    project.edit("params.yaml", "\nablations: {}\n", f"\nablations:\n  by_{engine}: {json.dumps(line)}\n")
+    ran = project.build(engine)
+    assert f"ablate by_{engine}" in ran
+    assert {line.split()[0] for line in ran} <= {"ablate", "claims", "report"}
+    project.assert_idle()
+
+
+def test_snakemakes_own_report_has_every_chapter(project: Project) -> None:
+    project.build("snakemake")
+    project.snakemake("--report", "report.zip")
+    with zipfile.ZipFile(project.path("report.zip")) as archive:
+        text = "".join(
+            archive.read(name).decode() for name in archive.namelist() if name.endswith((".js", ".html"))
+        )
+    project.path("report.zip").unlink()
+    for chapter in ("Tables", "Verdicts", "Figures", "Page"):
+        assert f'"{chapter}"' in text
+    for caption in (
+        "Every claim of the paper with its verdict",
+        "Training error against epoch",
+        "The network, drawn",
+    ):
+        assert caption in text
 
 
 def test_one_table_does_not_need_the_nets_of_another(project: Project) -> None:

@@ -19,7 +19,6 @@ from alexnet.core.epochs import epochs_to
 from alexnet.core.figure_params import ReluTanhParams
 
 PARAMS = {
-    "data": "x",
     "classes": 3,
     "rates": {"relu": [0.1], "tanh": [0.1]},
     "choice_seeds": [9],
