@@ -196,7 +196,7 @@ def test_a_curve_goes_through_its_errors() -> None:
     assert [tick.label for tick in chart.y_ticks] == ["0", "20", "40", "60", "80", "100"]
     assert [tick.label for tick in chart.x_ticks] == ["1", "2", "3"]
     assert spaced(chart.summary) == (
-        "cnn on x: 1 net, 3 epochs; last validation error 20.0 %; last training error 25.0 %; that of the base 0.0 %."
+        "1 net, 3 epochs; last validation error 20.0 %; last training error 25.0 %; that of the base 0.0 %."
     )
 
 
