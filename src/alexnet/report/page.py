@@ -165,7 +165,7 @@ def _views(data: PageData) -> dict[str, object]:
     verdicts = list_verdicts(data.claims)
     return {
         "title": f"AlexNet, reproduced: {data.profile}",
-        "level": f"{100 * data.confidence:g} %",
+        "level": f"{100 * data.confidence:g}{wording.NO_BREAK}%",
         "warning": warn_of_data(data.datasets),
         "about": [
             ("profile", data.profile),

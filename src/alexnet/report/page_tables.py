@@ -113,7 +113,7 @@ def tabulate(name: str, table: pd.DataFrame, confidence: float) -> Grid:
             ]
         )  # fmt: skip
     head = (
-        "model", "images", "error", "ours", f"{100 * confidence:g} % interval", "over", "paper", "difference, points",
+        "model", "images", "error", "ours", f"{100 * confidence:g}{wording.NO_BREAK}% interval", "over", "paper", "difference, points",
     )  # fmt: skip
     return Grid(TITLES[name], head, rows, frozenset({3, 4, 6, 7}))
 
@@ -124,7 +124,7 @@ def tabulate_ablations(
     """A table for each metric: what each change is worth, beside the paper's and the 2012 runs' difference."""
     head = (
         "ablation", "what is changed", "on", "seeds", "error with it", "of the base", "difference, points",
-        f"{100 * confidence:g} % interval", "p", "paper", "2012 runs", "note",
+        f"{100 * confidence:g}{wording.NO_BREAK}% interval", "p", "paper", "2012 runs", "note",
     )  # fmt: skip
     grids = []
     for metric in METRICS:
@@ -196,7 +196,7 @@ def tabulate_gaps(frame: pd.DataFrame, confidence: float) -> list[Grid]:
                 ]
             )  # fmt: skip
         notes = [
-            f"Differences of errors from the default protocol, {100 * confidence:g} % intervals in brackets."
+            f"Differences of errors from the default protocol, {100 * confidence:g}{wording.NO_BREAK}% intervals in brackets."
         ]
         if absent:
             notes.append(

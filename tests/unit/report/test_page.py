@@ -132,7 +132,7 @@ def test_table_2_in_short_has_the_papers_column_beside_ours() -> None:
 
 def test_an_ablation_stands_beside_the_papers_difference(data: page.PageData) -> None:
     grid = page_tables.tabulate_ablations(data.ablations, data.lines, 0.95)[0]
-    assert dict(zip(grid.head, map(spaced, grid.rows[0]), strict=True)) == {
+    assert dict(zip(map(spaced, grid.head), map(spaced, grid.rows[0]), strict=True)) == {
         "ablation": "no_lrn", "what is changed": "variant no_lrn", "on": "ilsvrc2012 val", "seeds": "2",
         "error with it": "34.0 %", "of the base": "37.0 %", "difference, points": "−3.0",
         "95 % interval": "−5.0 to −1.0", "p": "0.010", "paper": "+1.4", "2012 runs": "+1.37",
