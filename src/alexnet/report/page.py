@@ -165,7 +165,7 @@ def _views(data: PageData) -> dict[str, object]:
     verdicts = list_verdicts(data.claims)
     return {
         "title": f"AlexNet, reproduced: {data.profile}",
-        "level": f"{100 * data.confidence:g}{wording.NO_BREAK}%",
+        "level": wording.level(data.confidence),
         "warning": warn_of_data(data.datasets),
         "about": [
             ("profile", data.profile),
@@ -181,9 +181,7 @@ def _views(data: PageData) -> dict[str, object]:
             tabulate_ablations(data.ablations, data.lines, data.confidence) if len(data.ablations) else [],
             "params.yaml has no ablations, so none was run.",
         ),
-        "gaps": _or_sentence(
-            tabulate_gaps(data.gaps, data.confidence), "params.yaml has no protocol but the default one."
-        ),
+        "gaps": _or_sentence(tabulate_gaps(data.gaps), "params.yaml has no protocol but the default one."),
         "pictures": data.pictures,
         "charts": [draw_chart(nets) for nets in data.curves],
         "chart_size": CHART_SIZE,

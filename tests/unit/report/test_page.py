@@ -94,9 +94,11 @@ def test_verdicts_come_with_their_numbers_in_words(data: page.PageData) -> None:
         "−1.5 points",
     ]
     assert (relu.ours, relu.interval, relu.paper) == ("3.4 times", "2.9 to 4.0", "6.0 times")
-    assert views.why == "The interval excludes zero on the expected side."
+    assert views.why == (
+        "The interval excludes zero on the expected side. It also excludes 0.5 of the expected effect."
+    )
     facts = dict(views.facts)
-    assert facts["more"] == "It also excludes 0.5 of the expected effect."
+    assert facts["more"] == "It is of these nets alone."
     assert facts["p"] == "under 0.001" and facts["in the paper"] == "§4.1" and facts["images"] == "1,000"
     assert "2012 runs" not in facts and spaced(dict(lrn.facts)["2012 runs"]) == "+1.37 points"
     assert undecided.paper == ""
@@ -140,11 +142,11 @@ def test_an_ablation_stands_beside_the_papers_difference(data: page.PageData) ->
 
 
 def test_switches_that_were_not_run_are_named_in_a_sentence() -> None:
-    (grid,) = tabulate_gaps(pd.DataFrame(GAPS, columns=list(PROTOCOL_COLUMNS)), 0.95)
+    (grid,) = tabulate_gaps(pd.DataFrame(GAPS, columns=list(PROTOCOL_COLUMNS)))
     assert [list(map(spaced, row)) for row in grid.rows] == [
         ["the whole protocol", "3", "+1.0 (−1.0 to +3.0)", "+1.0 (−1.0 to +3.0)"]
     ]
-    assert grid.notes[1].startswith("Not run by itself: crop_offsets.")
+    assert grid.notes[0].startswith("Not run by itself: crop_offsets.")
 
 
 def test_protocols_are_shown_by_their_switches() -> None:
