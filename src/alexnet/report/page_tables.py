@@ -113,7 +113,8 @@ def tabulate(name: str, table: pd.DataFrame, confidence: float) -> Grid:
             ]
         )  # fmt: skip
     head = (
-        "model", "images", "error", "ours", f"{wording.level(confidence)} interval", "over", "paper", "difference, points",
+        "model", "images", "error", "ours", f"{wording.level(confidence)} interval", "over", "paper",
+        "difference, points",
     )  # fmt: skip
     return Grid(TITLES[name], head, rows, frozenset({3, 4, 6, 7}))
 
