@@ -44,8 +44,6 @@ def run(params: dict[str, Any], command: str, arguments: list[str]) -> None:
     if command == "source":
         section = {**params["datasets"]["ilsvrc"], **params["datasets"]["fall"]}[name]
         write(f"work/sources/{name}/inventory.json", digest(section))
-    elif command == "audit":
-        write("work/audits/audit.json", digest(Path("work/sources")))
     elif command == "prepare":
         others = [Path("work/held_out")] if name in params["datasets"]["fall"] else []
         write(
