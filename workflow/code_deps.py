@@ -21,7 +21,7 @@ PACKAGE = "alexnet"
 # that is, depends on CHECKS.) The code that draws the embedded data set is the input of `source`, as `path` in
 # params.yaml.
 FRONT_DOOR = {f"{PACKAGE}.cli", f"{PACKAGE}.params"}
-CHECKS = ("params", "report.claim_list")
+CHECKS = ("params", "report.claim_list", "unique_keys")
 INPUTS = {f"{PACKAGE}.data.generated"}
 
 

@@ -140,6 +140,9 @@ def _parser() -> argparse.ArgumentParser:
     claims.add_argument(
         "--show", action="store_true", help="print the verdicts as they are in results/, in percent, instead"
     )
+    claims.add_argument(
+        "--brief", action="store_true", help="with --show: those alone that were judged, briefly"
+    )
     add("metrics", _metrics, "collect every number into results/metrics.json", stage="metrics")
     add(
         "report",
@@ -450,7 +453,7 @@ def _claims(options: argparse.Namespace) -> None:
 
     output = paths.table_file("claims")
     if options.show:
-        print(claims.render(output), end="")
+        print(claims.render(output, is_brief=options.brief), end="")
         return
     loaded = params.load()
     is_full_size = loaded.network.size == FULL_SIZE and loaded.protocol(params.DEFAULT).crop == FULL_CROP_PX

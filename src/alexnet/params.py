@@ -23,6 +23,7 @@ from alexnet.core.resize import PrepareParams
 from alexnet.data.sources import FallDataset, IlsvrcDataset
 from alexnet.errors import UserError
 from alexnet.schema import Params
+from alexnet.unique_keys import UniqueKeyLoader
 
 SCRATCH = "scratch"
 DEFAULT = "default"  # the protocol that is whole
@@ -194,23 +195,9 @@ def neighbours_of(params: AllParams, member: str) -> NeighbourParams:
     return params.neighbours[member]
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key.value} stands twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _read(text: str, where: str) -> object:
     try:
-        return yaml.load(text, _UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(text, UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise UserError(

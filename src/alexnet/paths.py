@@ -47,11 +47,6 @@ def unfinished_folder(dataset: str) -> Path:
     return WORK / "unfinished" / dataset
 
 
-def audit_folder(dataset: str) -> Path:
-    """What an audit of a data set's archives found."""
-    return AUDITS / dataset
-
-
 def unfinished_audit_folder(dataset: str) -> Path:
     """Finished parts of an audit under way."""
     return WORK / "unfinished_audits" / dataset

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[2] / "src/alexnet"
-LEAVES = {"alexnet.errors", "alexnet.schema", "alexnet.paths"}
+LEAVES = {"alexnet.errors", "alexnet.schema", "alexnet.paths", "alexnet.unique_keys"}
 MODULES = sorted(path.relative_to(SRC).as_posix() for path in SRC.rglob("*.py") if path.name != "__init__.py")
 
 
@@ -35,9 +35,14 @@ def test_core_is_pure(module):
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module.startswith(("data/", "report/"))])
 def test_data_and_report_stand_on_core_alone(module):
-    assert layers_used(module) <= {"core", "schema", module.split("/")[0], "errors", "paths"} | (
-        {"data"} if module.startswith("report/") else set()
-    )
+    assert layers_used(module) <= {
+        "core",
+        "schema",
+        module.split("/")[0],
+        "errors",
+        "paths",
+        "unique_keys",
+    } | ({"data"} if module.startswith("report/") else set())
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("stages/")])

@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from alexnet.stages import claims
+
 RESULTS = Path(__file__).parents[2] / "results"
 COLUMNS = [
     "model",
@@ -47,6 +49,29 @@ def test_each_figure_of_the_papers_table_has_a_row_and_each_of_ours_a_value(tabl
         frame.loc[~quoted, ["value", "ci_low", "ci_high", "n", "paper", "difference"]].notna().all(axis=None)
     )
     assert frame.loc[quoted, "value"].isna().all() and frame.loc[quoted, "paper"].notna().all()
+
+
+def test_the_readme_shows_the_verdicts_that_were_reached():
+    text = (RESULTS.parent / "README.md").read_text()
+    shown = text.partition("<!-- verdicts -->\n")[2].partition("<!-- end of verdicts -->")[0]
+    assert shown == claims.render(RESULTS / "claims.csv", is_brief=True)
+
+
+def test_every_claim_has_a_row_and_six_ablations_have_three_seeds():
+    verdicts = pd.read_csv(RESULTS / "claims.csv")
+    assert list(verdicts["id"]) == list(claims.read_claims(RESULTS.parent / "claims.yaml").claims)
+    assert set(verdicts["verdict"]) == {"reproduced", "not reproduced", "undecided", "not run"}
+    assert verdicts["reason"].str.len().min() > 20
+    ablations = pd.read_csv(RESULTS / "ablations.csv")
+    assert (ablations.groupby("name")["seeds"].min() == 3).sum() >= 6
+    assert ablations["difference"].notna().all()
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_every_figure_is_drawn_from_a_run(number):
+    assert "not_run" not in json.loads((RESULTS / "figures/figures.json").read_text())[f"figure{number}"]
+    for name in (f"figure{number}.svg", f"figure{number}_narrow.svg", f"figure{number}.png"):
+        assert (RESULTS / "figures" / name).stat().st_size > 10_000
 
 
 def test_fall_2009_and_2010_learned_too(metrics):

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from alexnet.errors import UserError
 from alexnet.report.scores import Metric, View
 from alexnet.schema import Params
+from alexnet.unique_keys import UniqueKeyLoader
 
 Split = Literal["val", "test"]
 Count = Annotated[int, Field(gt=0)]
@@ -204,7 +205,7 @@ class ClaimList(Params):
 def parse_claims(text: str, where: str = "claims.yaml") -> ClaimList:
     """The claims that `text` holds. Raises UserError on the first mistake. where: what to call the file."""
     try:
-        data = yaml.load(text, _UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+        data = yaml.load(text, UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise UserError(
@@ -216,20 +217,6 @@ def parse_claims(text: str, where: str = "claims.yaml") -> ClaimList:
         raise _explain(error, where) from None
     except (TypeError, ValueError) as error:
         raise UserError(where, f"holds a value that is no plain data: {error}") from None
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key.value} stands twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 def _explain(error: ValidationError, where: str) -> UserError:

@@ -73,6 +73,16 @@ def to_markdown(frame: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
+def to_brief_markdown(frame: pd.DataFrame) -> str:
+    """The same of the claims alone that were judged, and without what it rests on."""
+    lines = ["| claim | verdict | ours | paper |", "|---|---|---|---|"]
+    for row in frame[frame.verdict != "not run"].to_dict("records"):
+        claim, verdict, value, interval, *_ = _cells(row)
+        ours = f"{value} ({interval})" if interval else value
+        lines.append(f"| {claim} | {verdict} | {ours} | {_number(row['paper'], row['kind'])} |")
+    return "\n".join(lines) + "\n"
+
+
 def _measure(run: Run, claim: Claim) -> Finding:
     finding = measure(run, claim.compare)
     if claim.kind == "absolute" and claim.paper is not None and finding.is_papers:

@@ -200,7 +200,7 @@ def tabulate_gaps(frame: pd.DataFrame) -> list[Grid]:
         if absent:
             notes.append(
                 f"Not run by {'itself' if len(absent) == 1 else 'themselves'}: {wording.listing(absent)}. "
-                "Each would be an entry of `ablations`; the profile imagenet has them."
+                "Each would be an entry under “ablations” in params.yaml; the profile imagenet has them."
             )
         grid = Grid(f"Protocol {protocol} against default", head, shown, frozenset({3, 4, 5}), notes)
         grids.append(without_empty_columns(grid))

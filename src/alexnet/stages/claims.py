@@ -16,7 +16,7 @@ from alexnet.data.whole import write_whole
 from alexnet.errors import UserError
 from alexnet.report.ablations import make_ablations, make_protocols
 from alexnet.report.claim_list import ClaimList, parse_claims
-from alexnet.report.claims import make_claims, to_csv, to_markdown
+from alexnet.report.claims import make_claims, to_brief_markdown, to_csv, to_markdown
 from alexnet.report.comparisons import AblationLine, NetLine, Run
 
 TYPES: Any = {"seeds": "Int64", "images": "Int64", "section": str}  # of what pandas would guess otherwise
@@ -77,10 +77,14 @@ def run(lines: Lines, params: TableParams, inputs: Inputs, outputs: Outputs) -> 
         write_whole(path, to_csv(frame))
 
 
-def render(table: Path) -> str:
-    """The verdicts that were written, as Markdown. Raises UserError if they are not there."""
+def render(table: Path, *, is_brief: bool = False) -> str:
+    """The verdicts that were written, as Markdown; those alone that were judged, briefly, if `is_brief`.
+
+    Raises UserError if they are not there.
+    """
     try:
-        return to_markdown(pd.read_csv(table, dtype=TYPES))
+        frame = pd.read_csv(table, dtype=TYPES)
+        return to_brief_markdown(frame) if is_brief else to_markdown(frame)
     except FileNotFoundError:
         raise UserError(str(table), "is missing", fix="Build it: dvc repro claims.") from None
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -20,7 +20,7 @@ from alexnet.errors import UserError
 from alexnet.report import page
 from alexnet.report.ablations import ABLATION_COLUMNS, PROTOCOL_COLUMNS
 from alexnet.report.claims import COLUMNS as CLAIM_COLUMNS
-from alexnet.report.comparisons import AblationLine
+from alexnet.report.comparisons import AblationLine, NetLine
 from alexnet.report.page_curves import Nets
 from alexnet.report.page_data import Audit, DataSet, read_audit
 from alexnet.report.page_figures import NAMES, Picture, make_picture
@@ -39,30 +39,6 @@ COUNTS = ("seeds", "images", "n")
 HISTORY_COLUMNS = ("epoch", "train_top1_error", "val_top1_error")
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError)
 T = TypeVar("T")
-
-
-class MemberLine(Protocol):
-    """What is asked of a line of `members`."""
-
-    @property
-    def group(self) -> str:
-        """Which row it belongs to."""
-
-    @property
-    def data(self) -> str:
-        """The data set it is trained on and predicts."""
-
-    @property
-    def variant(self) -> str:
-        """Its network."""
-
-    @property
-    def protocol(self) -> str:
-        """How it is trained."""
-
-    @property
-    def seed(self) -> int:
-        """Of its draws."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +70,7 @@ class Lines:
 
     profile: str
     confidence: float
-    members: Mapping[str, MemberLine]
+    members: Mapping[str, NetLine]
     ablations: Mapping[str, AblationLine]
     kinds: Mapping[str, str]
     left_out: Mapping[str, str]

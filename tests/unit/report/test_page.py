@@ -94,9 +94,8 @@ def test_verdicts_come_with_their_numbers_in_words(data: page.PageData) -> None:
         "−1.5 points",
     ]
     assert (relu.ours, relu.interval, relu.paper) == ("3.4 times", "2.9 to 4.0", "6.0 times")
-    assert views.why == (
-        "The interval excludes zero on the expected side. It also excludes 0.5 of the expected effect."
-    )
+    assert views.why == "The interval excludes zero on the expected side."
+    assert views.caution == "It also excludes 0.5 of the expected effect."
     facts = dict(views.facts)
     assert facts["more"] == "It is of these nets alone."
     assert facts["p"] == "under 0.001" and facts["in the paper"] == "§4.1" and facts["images"] == "1,000"
