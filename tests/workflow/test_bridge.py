@@ -5,8 +5,19 @@ import os
 from pathlib import Path
 
 import pytest
+from jinja2 import Environment
 
-from bridge import STAMP, Dates, Stage, claim_locks, lay_token, read_date, within
+from bridge import (
+    STAMP,
+    Dates,
+    Stage,
+    caption_of,
+    claim_locks,
+    join_captions,
+    lay_token,
+    read_date,
+    within,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +42,19 @@ def test_a_folder_stands_for_the_outputs_in_it() -> None:
     assert within("work/a", made) == ["work/a/1", "work/a/2"]
     assert within("work/ab", made) == ["work/ab"]
     assert within("src/x.py", made) == []
+
+
+def test_captions_of_a_folders_files_are_joined_by_their_names() -> None:
+    for name in ("figure1", "figure2"):
+        path = Path(f"workflow/report/{name}.rst")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"**About {name}.**\n")
+    joined = Path(join_captions("results/figures"))
+    environment = Environment(trim_blocks=True, lstrip_blocks=True)  # noqa: S701 (as Snakemake has it)
+    template = environment.from_string(joined.read_text())
+    wildcards = {"name": "figure2"}
+    assert template.render(snakemake={"wildcards": wildcards}).strip() == "**About figure2.**"
+    assert caption_of("results/table2.csv") == "workflow/report/table2.rst"
 
 
 def test_a_token_is_old_for_a_clean_stage_and_new_for_a_stale_one(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from alexnet.core.protocol import ProtocolParams
 from alexnet.report import wording
@@ -18,7 +19,7 @@ from alexnet.report.page_data import (
     GENERATED,
     Audit,
     DataSet,
-    describe_set,
+    describe_sets,
     list_missing,
     say_unaudited,
     tabulate_prepared,
@@ -99,12 +100,19 @@ def render(data: PageData) -> str:
     )
     loader = environment.loader
     assert loader is not None
+    environment.filters["words"] = mark_code
     style, script = (
         # Our own files, in elements whose text HTML does not unescape.
         Markup(loader.get_source(environment, name)[0])  # noqa: S704
         for name in ("page.css", "page.js")
     )
     return environment.get_template("page.html").render(style=style, script=script, **_views(data))
+
+
+def mark_code(text: str) -> Markup:
+    """A text as HTML, with what stands between backticks as code."""
+    # Escaped before anything is put around it.
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
 
 
 def warn_of_data(datasets: Sequence[DataSet]) -> str:
@@ -116,8 +124,7 @@ def warn_of_data(datasets: Sequence[DataSet]) -> str:
         are_all = len(generated) == len(datasets)
         subject = "All images of this run" if are_all else f"The images of {wording.listing(generated)}"
         sentences.append(
-            f"{subject} were drawn by a program. Numbers from generated data prove that the pipeline works, "
-            "not that the paper is right."
+            f"{subject} were drawn by a program: generated data prove the pipeline, not the paper."
         )
     if others:
         sentences.append(
@@ -158,14 +165,14 @@ def _views(data: PageData) -> dict[str, object]:
     verdicts = list_verdicts(data.claims)
     return {
         "title": f"AlexNet, reproduced: {data.profile}",
-        "level": f"{100 * data.confidence:g} %",
+        "level": wording.level(data.confidence),
         "warning": warn_of_data(data.datasets),
         "about": [
             ("profile", data.profile),
             ("nets", describe_nets(data)),
             ("size", describe_sizes(data.sizes)),
-            *((dataset.name, describe_set(dataset)) for dataset in data.datasets),
-            *((name, f"left out: {reason}") for name, reason in data.left_out.items()),
+            ("images", describe_sets(data.datasets)),
+            *((f"no {name}", reason) for name, reason in data.left_out.items()),
         ],
         "verdicts": verdicts,
         "short": shorten(data.tables["table2"]),
@@ -174,9 +181,7 @@ def _views(data: PageData) -> dict[str, object]:
             tabulate_ablations(data.ablations, data.lines, data.confidence) if len(data.ablations) else [],
             "params.yaml has no ablations, so none was run.",
         ),
-        "gaps": _or_sentence(
-            tabulate_gaps(data.gaps, data.confidence), "params.yaml has no protocol but the default one."
-        ),
+        "gaps": _or_sentence(tabulate_gaps(data.gaps), "params.yaml has no protocol but the default one."),
         "pictures": data.pictures,
         "charts": [draw_chart(nets) for nets in data.curves],
         "chart_size": CHART_SIZE,

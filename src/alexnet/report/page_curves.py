@@ -105,18 +105,18 @@ def _epochs_marked(last: int) -> list[int]:
 def _summarise(nets: Nets) -> str:
     """What the chart shows, for who does not see it: the last errors of the nets."""
     lengths = _range([f"{int(history['epoch'].max())}" for history in nets.histories.values()])
-    parts = [f"{nets.title}: {wording.count(len(nets.histories), 'net')}, {lengths} epochs"]
+    parts = [f"{wording.count(len(nets.histories), 'net')}, {lengths} epochs"]
     for kind, name in NAMES.items():
         if last := _last(nets.histories.values(), kind):
-            parts.append(f"last {name} error {_range(last)}")
+            parts.append(f"last {name} error {_range(last)}{wording.NO_BREAK}%")
     if last := _last(nets.base.values(), "val"):
-        parts.append(f"that of the base {_range(last)}")
+        parts.append(f"that of the base {_range(last)}{wording.NO_BREAK}%")
     return "; ".join(parts) + "."
 
 
 def _last(histories: Iterable[pd.DataFrame], kind: Curve) -> list[str]:
     ends = [points[-1][1] for points in (_points(history, kind) for history in histories) if points]
-    return [wording.percent(error) for error in sorted(ends)]
+    return [f"{100 * error:.1f}" for error in sorted(ends)]
 
 
 def _range(texts: Sequence[str]) -> str:

@@ -57,14 +57,25 @@ def describe_source(dataset: DataSet) -> str:
     return SOURCES.get(dataset.kind, f"a source of kind {dataset.kind}")
 
 
-def describe_set(dataset: DataSet) -> str:
-    """A data set in a line: where it comes from, and what there is of it."""
-    source, manifest = describe_source(dataset), dataset.manifest
-    if manifest is None:
-        return f"{source}; not prepared"
+def describe_sets(datasets: Sequence[DataSet]) -> str:
+    """Where the images come from and how many there are, data sets of one source and size together."""
+    sources: dict[str, dict[str, list[str]]] = {}
+    for dataset in datasets:
+        manifest = dataset.manifest
+        side = f", {manifest.resize} × {manifest.resize} pixels" if manifest else ""
+        counts = _count_images(manifest) if manifest else "not prepared"
+        own = sources.setdefault(f"{describe_source(dataset)}{side}", {})
+        own.setdefault(counts, []).append(dataset.name)
+    parts = []
+    for source, sets in sources.items():
+        listed = "; ".join(f"{wording.listing(names)}: {counts}" for counts, names in sets.items())
+        parts.append(f"{source} ({listed})")
+    return "; ".join(parts)
+
+
+def _count_images(manifest: Manifest) -> str:
     counts = [f"{counts.count:,} {split}" for split, counts in _splits(manifest) if counts.count]
-    side = manifest.resize
-    return f"{source}; {wording.listing(counts)} images of {manifest.num_classes:,} classes, {side} × {side} pixels"
+    return f"{', '.join(counts)}, {wording.count(manifest.num_classes, 'class')}"
 
 
 def tabulate_prepared(datasets: Sequence[DataSet]) -> Grid:

@@ -113,7 +113,8 @@ def tabulate(name: str, table: pd.DataFrame, confidence: float) -> Grid:
             ]
         )  # fmt: skip
     head = (
-        "model", "images", "error", "ours", f"{100 * confidence:g} % interval", "over", "paper", "difference, points",
+        "model", "images", "error", "ours", f"{wording.level(confidence)} interval", "over", "paper",
+        "difference, points",
     )  # fmt: skip
     return Grid(TITLES[name], head, rows, frozenset({3, 4, 6, 7}))
 
@@ -124,7 +125,7 @@ def tabulate_ablations(
     """A table for each metric: what each change is worth, beside the paper's and the 2012 runs' difference."""
     head = (
         "ablation", "what is changed", "on", "seeds", "error with it", "of the base", "difference, points",
-        f"{100 * confidence:g} % interval", "p", "paper", "2012 runs", "note",
+        f"{wording.level(confidence)} interval", "p", "paper", "2012 runs", "note",
     )  # fmt: skip
     grids = []
     for metric in METRICS:
@@ -163,7 +164,7 @@ def describe_change(line: AblationLine) -> str:
     return ", ".join(parts) or "nothing"
 
 
-def tabulate_gaps(frame: pd.DataFrame, confidence: float) -> list[Grid]:
+def tabulate_gaps(frame: pd.DataFrame) -> list[Grid]:
     """For each protocol: its difference from the default one, and what single switches make of it where they were run.
 
     frame: as `ablations.make_protocols` makes it.
@@ -195,9 +196,7 @@ def tabulate_gaps(frame: pd.DataFrame, confidence: float) -> list[Grid]:
                     wording.reason(_text(first["reason"]), "effect"),
                 ]
             )  # fmt: skip
-        notes = [
-            f"Differences of errors from the default protocol, {100 * confidence:g} % intervals in brackets."
-        ]
+        notes = []
         if absent:
             notes.append(
                 f"Not run by {'itself' if len(absent) == 1 else 'themselves'}: {wording.listing(absent)}. "

@@ -14,10 +14,10 @@ from alexnet.report.verdicts import VERDICTS
 # A mark beside the word, so that a reader finds a verdict at a glance; the word says it.
 MARKS = {"reproduced": "✓", "not reproduced": "✗", "undecided": "?", "not run": "–"}
 NOT_RUN = "not run"
-# Beginnings of the sentences of a reason that a verdict should not be read without: chance, which is shown at once, and
-# what would decide it.
-CHANCE = "Among "
-WEIGHTY = ("If it stays as it is", CHANCE, "The value lies on the very limit")
+# Beginnings of the sentences of a reason that a verdict should not be read without: what limits it, which is shown at
+# once, and what would decide it.
+LIMITS = ("It also excludes", "Its nets also differ", "Among ")
+WEIGHTY = ("If it stays as it is", "The value lies on the very limit", *LIMITS)
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def _row(row: Mapping[Any, Any]) -> ClaimRow:
         wording.value(row["value"], kind, places) if has_value else "",
         wording.span(row["ci_low"], row["ci_high"], kind, places) if has_interval else "",
         "" if wording.is_missing(row["paper"]) else wording.value(row["paper"], kind),
-        " ".join(text for text in why if text.startswith(CHANCE)),
-        " ".join(text for text in why if not text.startswith(CHANCE)),
+        " ".join(text for text in why if text.startswith(LIMITS)),
+        " ".join(text for text in why if not text.startswith(LIMITS)),
         [(name, text) for name, text in _facts(row, " ".join(rest)) if text],
     )
 

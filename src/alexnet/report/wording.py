@@ -42,6 +42,11 @@ def percent(fraction: float, decimals: int = 1) -> str:
     return f"{_number(100 * fraction, decimals)}{NO_BREAK}%"
 
 
+def level(confidence: float) -> str:
+    """That of an interval: `95 %`."""
+    return f"{100 * confidence:g}{NO_BREAK}%"
+
+
 def points(difference: float, decimals: int = 1) -> str:
     """A difference of errors in percent points, with its sign, say `+1.4`; none for zero."""
     text = _number(100 * difference, decimals)

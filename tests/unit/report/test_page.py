@@ -95,8 +95,9 @@ def test_verdicts_come_with_their_numbers_in_words(data: page.PageData) -> None:
     ]
     assert (relu.ours, relu.interval, relu.paper) == ("3.4 times", "2.9 to 4.0", "6.0 times")
     assert views.why == "The interval excludes zero on the expected side."
+    assert views.caution == "It also excludes 0.5 of the expected effect."
     facts = dict(views.facts)
-    assert facts["more"] == "It also excludes 0.5 of the expected effect."
+    assert facts["more"] == "It is of these nets alone."
     assert facts["p"] == "under 0.001" and facts["in the paper"] == "§4.1" and facts["images"] == "1,000"
     assert "2012 runs" not in facts and spaced(dict(lrn.facts)["2012 runs"]) == "+1.37 points"
     assert undecided.paper == ""
@@ -132,7 +133,7 @@ def test_table_2_in_short_has_the_papers_column_beside_ours() -> None:
 
 def test_an_ablation_stands_beside_the_papers_difference(data: page.PageData) -> None:
     grid = page_tables.tabulate_ablations(data.ablations, data.lines, 0.95)[0]
-    assert dict(zip(grid.head, map(spaced, grid.rows[0]), strict=True)) == {
+    assert dict(zip(map(spaced, grid.head), map(spaced, grid.rows[0]), strict=True)) == {
         "ablation": "no_lrn", "what is changed": "variant no_lrn", "on": "ilsvrc2012 val", "seeds": "2",
         "error with it": "34.0 %", "of the base": "37.0 %", "difference, points": "−3.0",
         "95 % interval": "−5.0 to −1.0", "p": "0.010", "paper": "+1.4", "2012 runs": "+1.37",
@@ -140,11 +141,11 @@ def test_an_ablation_stands_beside_the_papers_difference(data: page.PageData) ->
 
 
 def test_switches_that_were_not_run_are_named_in_a_sentence() -> None:
-    (grid,) = tabulate_gaps(pd.DataFrame(GAPS, columns=list(PROTOCOL_COLUMNS)), 0.95)
+    (grid,) = tabulate_gaps(pd.DataFrame(GAPS, columns=list(PROTOCOL_COLUMNS)))
     assert [list(map(spaced, row)) for row in grid.rows] == [
         ["the whole protocol", "3", "+1.0 (−1.0 to +3.0)", "+1.0 (−1.0 to +3.0)"]
     ]
-    assert grid.notes[1].startswith("Not run by itself: crop_offsets.")
+    assert grid.notes[0].startswith("Not run by itself: crop_offsets.")
 
 
 def test_protocols_are_shown_by_their_switches() -> None:
@@ -196,7 +197,7 @@ def test_a_curve_goes_through_its_errors() -> None:
     assert [tick.label for tick in chart.y_ticks] == ["0", "20", "40", "60", "80", "100"]
     assert [tick.label for tick in chart.x_ticks] == ["1", "2", "3"]
     assert spaced(chart.summary) == (
-        "cnn on x: 1 net, 3 epochs; last validation error 20.0 %; last training error 25.0 %; that of the base 0.0 %."
+        "1 net, 3 epochs; last validation error 20.0 %; last training error 25.0 %; that of the base 0.0 %."
     )
 
 

@@ -62,9 +62,9 @@ def test_every_file_of_a_net_has_its_hash(run: Callable[..., str], tmp_path: Pat
 def test_what_was_run_and_on_what_is_said(run: Callable[..., str]) -> None:
     text = text_of(run())
     for part in (
-        "All images of this run were drawn by a program.", "not that the paper is right.",
-        "2 nets for the tables, 2 in 1 ablation", f"ilsvrc2010 left out: {LEFT_OUT}",
-        "40 train, 12 val and 6 test images of 4 classes, 36 × 36 pixels",
+        "All images of this run were drawn by a program: generated data prove the pipeline, not the paper.",
+        "2 nets for the tables, 2 in 1 ablation", f"no ilsvrc2010 {LEFT_OUT}",
+        "drawn by a program of this project, 36 × 36 pixels (ilsvrc2012: 40 train, 12 val, 6 test, 4 classes)",
         "x86_64, 1 thread, Python 3.11.7, PyTorch 2.14.1: every net.",
         "Without a record of their training: no_lrn-2.",
     ):  # fmt: skip
@@ -78,7 +78,10 @@ def test_what_was_run_and_on_what_is_said(run: Callable[..., str]) -> None:
 def test_a_run_on_the_papers_images_has_no_warning(run: Callable[..., str]) -> None:
     assert 'class="warning"' not in run(kinds={"ilsvrc2012": "ilsvrc"})
     page = run(kinds={"ilsvrc2012": "tiny-imagenet"})
-    assert "effects may be compared with it, errors may not" in page and "generated data" not in page
+    assert (
+        "effects may be compared with it, errors may not" in page
+        and "generated" not in page.partition("<main")[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def test_a_run_on_the_papers_images_has_no_warning(run: Callable[..., str]) -> N
     [
         ("work/audits", "None of the data sets was audited"),
         ("work/times", "No times of stages were kept"),
-        ("work/data", "not prepared"),
+        ("work/data", "(ilsvrc2012: not prepared)"),
         ("work/models", "Without a record of their training: cnn1, cnn2 and no_lrn-2."),
         ("work/ablations", "Without a record of their training: no_lrn-1 and no_lrn-2."),
         ("work/predictions", "Hashes"),
