@@ -148,3 +148,13 @@ def configure_small(
     differences.setdefault("datasets", {}).setdefault("fall", {})["fall2009"] = None
     project.path("configs/small.yaml").write_text(yaml.safe_dump(differences, sort_keys=False))
     project.call(sys.executable, "-m", "alexnet.cli", "configure", "small", *arguments)
+
+
+def read_results(project: Project) -> dict[str, bytes]:
+    """The content of every result, but for Snakemake's stamps."""
+    files = [file for file in project.path("results").rglob("*") if file.is_file()]
+    return {
+        file.relative_to(project.path("results")).as_posix(): file.read_bytes()
+        for file in files
+        if not file.name.startswith(".")
+    }

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.workflow.project import ROOT, STAND_IN, Project, configure_small, copy_project
+from tests.workflow.project import ROOT, STAND_IN, Project, configure_small, copy_project, read_results
 
 
 def member(group: str, data: str, variant: str, seed: int, start: str = "scratch") -> dict[str, Any]:
@@ -211,14 +211,14 @@ def test_a_deleted_output_comes_back_without_a_training(project: Project, engine
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_mistyped_key_is_one_message_and_leaves_all_as_it_was(project: Project, engine: str) -> None:
-    results = {file: file.read_bytes() for file in project.path("results").iterdir()}
+    results = read_results(project)
     project.edit("params.yaml", "    momentum: 0.9", "    momentun: 0.9")
     before = {name: value for name, value in project.state().items() if not name.startswith("home")}
     printed = project.dvc("repro", code=-1) if engine == "dvc" else project.snakemake(code=-1)
     assert printed.count("params.yaml: protocols.default.momentun: unknown key") == 1
     assert "Did you mean momentum?" in printed
     assert "Traceback" not in printed
-    assert {file: file.read_bytes() for file in project.path("results").iterdir()} == results
+    assert read_results(project) == results
     assert {name: value for name, value in project.state().items() if not name.startswith("home")} == before
     assert project.ran() == []
 
