@@ -90,9 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument(
         "--seed", type=int, help=argparse.SUPPRESS
     )  # of the net that these processes train together
-    predict = add("predict", _predict, "predict a split with a member: ten views and the centre view")
+    predict = add("predict", _predict, "predict images with a member: ten views and the centre view")
     predict.add_argument("member", help="a member of params.yaml")
-    predict.add_argument("split", choices=("val", "test"))
+    predict.add_argument("split", nargs="?", choices=("val", "test"), help="both if none is named")
     predict.add_argument(
         "--features",
         metavar="FILE",
@@ -325,24 +325,31 @@ def _predict(options: argparse.Namespace) -> None:
     loaded, machine = params.load(), read_machine()
     data = params.member_of(loaded, options.member).data
     plan = plan_prediction(machine, len(usable_gpus()))
-    with _timed_devices(f"predict {options.member} {options.split}", plan):
+    splits = (options.split,) if options.split else ("val", "test")
+    if options.features and not options.split:
+        raise UserError(
+            "--features", "is one split's", fix="Name it: alexnet predict MEMBER SPLIT --features FILE."
+        )
+    stage = f"predict {options.member}" + (f" {options.split}" if options.split else "")
+    with _timed_devices(stage, plan):
         _pin_threads(machine.threads)
         from alexnet.stages import predict
 
-        predict.run(
-            options.member,
-            options.split,
-            loaded.predict,
-            data,
-            paths.data_folder(data),
-            paths.stats_folder(data),
-            paths.weights_file(options.member),
-            paths.predictions_file(data, options.member, options.split),
-            device_name=plan.device,
-            threads=machine.threads,
-            readers=machine.readers,
-            features=Path(options.features) if options.features else None,
-        )
+        for split in splits:
+            predict.run(
+                options.member,
+                split,
+                loaded.predict,
+                data,
+                paths.data_folder(data),
+                paths.stats_folder(data),
+                paths.weights_file(options.member),
+                paths.predictions_file(data, options.member, split),
+                device_name=plan.device,
+                threads=machine.threads,
+                readers=machine.readers,
+                features=Path(options.features) if options.features else None,
+            )
 
 
 def _table(options: argparse.Namespace) -> None:

@@ -78,6 +78,20 @@ def test_predict_hands_on_where_features_are_to_go(asked, expected, tmp_path, mo
     assert seen[0]["features"] == expected and seen[0]["device_name"] in ("cpu", "cuda")
 
 
+def test_predict_takes_both_splits_where_none_is_named(tmp_path, monkeypatch, capsys):
+    from alexnet.stages import predict
+
+    seen = []
+    shutil.copy(Path(__file__).parents[2] / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(predict, "run", lambda member, split, *_, **__: seen.append((member, split)))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    assert cli.main(["predict", "cnn1"]) == 0
+    assert seen == [("cnn1", "val"), ("cnn1", "test")]
+    assert cli.main(["predict", "cnn1", "--features", "fc7.npy"]) == 1
+    assert "--features: is one split's" in capsys.readouterr().err
+
+
 def test_no_classes_are_refused(capsys):
     assert cli.main(["describe", "--classes", "0"]) == 1
     assert "--classes: is no number of classes, found 0, expected 1 or more" in capsys.readouterr().err

@@ -64,10 +64,10 @@ def run(params: dict[str, Any], command: str, arguments: list[str]) -> None:
         write(f"work/models/{name}/history.csv", f"epoch,train_loss\n0,{protocol['lr']}")
     elif command == "predict":
         weights = Path(f"work/models/{name}/weights.safetensors")
-        write(
-            f"work/predictions/{data}/{name}/{arguments[1]}.parquet",
-            digest(weights, Path(f"work/data/{data}")),
-        )
+        for split in ("val", "test"):
+            write(
+                f"work/predictions/{data}/{name}/{split}.parquet", digest(weights, Path(f"work/data/{data}"))
+            )
     elif command == "table":
         folder = {"table1": "ilsvrc2010", "table2": "ilsvrc2012", "fall2009": "fall2009"}[name]
         write(f"results/{name}.csv", f"model,value\n{name},{digest(Path('work/predictions') / folder)}")

@@ -58,7 +58,7 @@ def test_snakemake_is_told_what_a_stage_takes(
     set_machine(project, gpus, machine)
     printed = project.snakemake("--dry-run", "work/predictions/ilsvrc2012/cnn1/val.parquet")
     assert takes(printed, "train_cnn1") == dict(zip(("threads", "gpu"), training, strict=True))
-    assert takes(printed, "predict_val_cnn1") == dict(zip(("threads", "gpu"), prediction, strict=True))
+    assert takes(printed, "predict_cnn1") == dict(zip(("threads", "gpu"), prediction, strict=True))
     assert takes(printed, "recipe_train") == {"threads": 1, "gpu": 0}
 
 
