@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from alexnet import paths
 from alexnet.errors import UserError
+from alexnet.times import time_stage
 
 if TYPE_CHECKING:
     from alexnet.machine import Plan
@@ -211,13 +212,21 @@ def _similar(options: argparse.Namespace) -> None:
 
 def _card(options: argparse.Namespace) -> None:
     from alexnet import params
-    from alexnet.stages import card
 
     loaded, output = params.load(), Path(options.output)
-    wanted = {name: output / f"{name}.md" for name in loaded.members}
     if options.member:
         params.member_of(loaded, options.member)
-        wanted = {options.member: output}
+        _write_cards(loaded, {options.member: output})
+        return
+    with time_stage("cards"):
+        _write_cards(loaded, {name: output / f"{name}.md" for name in loaded.members})
+
+
+def _write_cards(loaded: AllParams, wanted: dict[str, Path]) -> None:
+    """The card of each of these members, in the file named for it."""
+    from alexnet import params
+    from alexnet.stages import card
+
     paper = loaded.protocol_named("paper")
     for name, file in wanted.items():
         line = loaded.members[name]

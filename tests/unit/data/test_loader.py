@@ -2,6 +2,7 @@
 
 import _thread
 import gc
+import signal
 import threading
 import time
 
@@ -229,10 +230,15 @@ def test_a_keyboard_interrupt_comes_through_while_it_waits(split):
         time.sleep(0.5)
         yield Request(np.arange(2))
 
-    with Loader(split, asked(), SIDE, readers=1, device=CPU) as loader:
-        threading.Timer(0.1, _thread.interrupt_main).start()
-        with pytest.raises(KeyboardInterrupt):
-            list(loader)
+    # What runs in the background of a shell without job control is started with this signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with Loader(split, asked(), SIDE, readers=1, device=CPU) as loader:
+            threading.Timer(0.1, _thread.interrupt_main).start()
+            with pytest.raises(KeyboardInterrupt):
+                list(loader)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # The disk
