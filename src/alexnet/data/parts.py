@@ -8,10 +8,13 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
+from alexnet.data.access import explain_access
 from alexnet.data.whole import sync_file, sync_folder, write_whole
 from alexnet.errors import UserError
 
@@ -67,6 +70,15 @@ def open_parts(folder: Path, identity: Mapping[str, Any], what: str) -> Iterator
             write_whole(about, text)
         shutil.rmtree(folder / "under_way", ignore_errors=True)  # what a killed run left
         yield Parts(folder)
+
+
+def hash_files(files: Iterable[Path]) -> str:
+    """XXH3-128 of some files, for an identity. Raises UserError if one cannot be read."""
+    digest = xxhash.xxh3_128()
+    for file in files:
+        with explain_access(str(file)):
+            digest.update(xxhash.xxh3_128_digest(file.read_bytes()))
+    return digest.hexdigest()
 
 
 def remove_parts(folder: Path) -> None:

@@ -18,7 +18,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import xxhash
 
 from alexnet.data import decode, images, inspect, jpeg
 from alexnet.data.access import explain_access
@@ -33,7 +32,7 @@ from alexnet.data.decode import DecodeError, decode_rgb, decoder_versions
 from alexnet.data.images import read_image
 from alexnet.data.inspect import Inspection, inspect_image, refuse
 from alexnet.data.inventory import SPLITS, Inventory, Place, as_places, load_inventory, load_places
-from alexnet.data.parts import Parts, open_parts, remove_parts
+from alexnet.data.parts import Parts, hash_files, open_parts, remove_parts
 from alexnet.data.pool import map_in_processes
 from alexnet.data.progress import progress
 from alexnet.data.whole import whole_folder
@@ -142,18 +141,10 @@ def _identify(dataset: str, source: Path) -> dict[str, Any]:
     code = [Path(__file__), *(Path(str(module.__file__)) for module in CODE)]
     return {
         "dataset": dataset,
-        "source": _hash_files([source / name for name in ("inventory.json", "index.parquet")]),
+        "source": hash_files([source / name for name in ("inventory.json", "index.parquet")]),
         "decoder": decoder_versions(),
-        "code": _hash_files(code),
+        "code": hash_files(code),
     }
-
-
-def _hash_files(files: Iterable[Path]) -> str:
-    digest = xxhash.xxh3_128()
-    for file in files:
-        with explain_access(str(file)):
-            digest.update(xxhash.xxh3_128_digest(file.read_bytes()))
-    return digest.hexdigest()
 
 
 def _inspect(what: str, inventory: Inventory, source: Path, parts: Parts, workers: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from alexnet.core.metrics import rank
 from alexnet.core.network import Network
+from alexnet.core.predictions import hash_classes
 from alexnet.core.protocol import PredictParams
 from alexnet.core.training import batches, view_probs
 from alexnet.data.loader import Loader, Request
@@ -78,7 +78,7 @@ def run(
             ten=ten,
             centre=centre,
             reason=images.reason,
-            synsets_sha256=_hash_classes([synset.wnid for synset in manifest.synsets]),
+            synsets_sha256=hash_classes(synset.wnid for synset in manifest.synsets),
         ),
     )
 
@@ -141,8 +141,3 @@ def _no_predictions(num_images: int, num_classes: int, *, keep_probs: bool) -> V
         np.empty((num_images, best), np.float32),
         np.empty((num_images, num_classes), np.float16) if keep_probs else None,
     )
-
-
-def _hash_classes(wnids: list[str]) -> str:
-    """A hash of the classes in the order of their labels: nets that are averaged must agree in it."""
-    return hashlib.sha256("\n".join(wnids).encode()).hexdigest()

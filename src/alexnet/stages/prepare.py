@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import xxhash
 
 from alexnet.core import resize
 from alexnet.core.order import seeded_order
@@ -23,7 +22,7 @@ from alexnet.data.decode import MAX_PIXELS, DecodeError, decode_rgb, decoder_ver
 from alexnet.data.held_out import HeldOut, join_held_out, open_held_out, write_held_out
 from alexnet.data.images import read_image
 from alexnet.data.inventory import SPLITS, Inventory, Place, as_places, load_inventory, load_places
-from alexnet.data.parts import Parts, open_parts, remove_parts
+from alexnet.data.parts import Parts, hash_files, open_parts, remove_parts
 from alexnet.data.pool import map_in_processes
 from alexnet.data.progress import progress
 from alexnet.data.shards import (
@@ -141,18 +140,11 @@ def _identify(dataset: str, params: PrepareParams, folders: Folders) -> dict[str
     return {
         "dataset": dataset,
         "prepare": params.model_dump(mode="json"),
-        "source": _hash_files([folders.source / name for name in ("inventory.json", "index.parquet")]),
-        "held_out": {file.name: _hash_files([file]) for file in excluded},
+        "source": hash_files([folders.source / name for name in ("inventory.json", "index.parquet")]),
+        "held_out": {file.name: hash_files([file]) for file in excluded},
         "decoder": decoder_versions(),
-        "code": _hash_files([Path(__file__), *CODE]),
+        "code": hash_files([Path(__file__), *CODE]),
     }
-
-
-def _hash_files(files: list[Path]) -> str:
-    digest = xxhash.xxh3_128()
-    for file in files:
-        digest.update(xxhash.xxh3_128_digest(file.read_bytes()))
-    return digest.hexdigest()
 
 
 def _check_room(what: str, num_images: int, params: PrepareParams, parts: Parts) -> None:
